@@ -11,8 +11,8 @@ from torch import Tensor
 from bench.common.number_format import share
 from bench.evaluation import map_scores
 from bench.evaluation import unchecked_metrics as metrics
-from bench.evaluation.column import Column
-from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, SHARE_RANGE
+from bench.evaluation.column import SHARE_RANGE, Column
+from bench.evaluation.columns import MASK_CORRECTNESS, POINTING
 
 AVERAGE_PRECISION, RANK_ACCURACY, IOU = "average_precision", "rank_accuracy", "iou_otsu"
 ON_OTHERS, ON_BACKGROUND = "on_others", "on_background"

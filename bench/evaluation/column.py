@@ -1,12 +1,17 @@
-"""The type of an entry of the table of columns, see `bench.evaluation.columns`, and helpers for lists of them."""
+"""The type of an entry of the table of columns, see `bench.evaluation.columns`; its kinds; lists of columns. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+
+from bench.common.number_format import percent, ratio, share
 
 BOUNDS = ("_lo", "_hi")
 """Suffixes of the columns with the bounds of a 95 % interval."""
 QUARTILES = ("_q1", "_q3")
 """Suffixes of the columns with the quartiles over the rounds of a timing."""
+SHARE_RANGE = (0.0, 1.0)
+"""The possible numbers of a share."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,19 @@ class Column:
     def best_order(self) -> str:
         """The order of rows in which the best number comes first: ascending or descending."""
         return "descending" if self.higher_is_better else "ascending"
+
+
+map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
+"""Constructor of the column of a metric of attention maps that is a share, where higher is better."""
+percentage = partial(Column, number_format=percent, bounded=True, value_range=SHARE_RANGE)
+"""Constructor of the column of a share in percent, with its interval."""
+ratio_of_times = partial(Column, number_format=ratio, higher_is_better=False)
+"""Constructor of the column of a ratio of times."""
+
+
+def shared_setting(name: str, doc: str) -> Column:
+    """Return the column of a setting that tables show above their rows if all rows have the same value."""
+    return Column(name, doc, report_heading=name, text_heading=name, setting=True, above_text=True)
 
 
 def with_suffixes(names: Iterable[str], suffixes: Iterable[str] = BOUNDS) -> list[str]:

@@ -5,11 +5,19 @@ entry. The names are also the keys of result.json. `MAP_METRICS`, `MAP_SCORES` a
 entries.
 """
 
-from functools import partial
 from typing import Final
 
-from bench.common.number_format import amount, chance, count, percent, points, ratio, rounded, scientific, share
-from bench.evaluation.column import BOUNDS, Column, with_suffixes
+from bench.common.number_format import amount, chance, count, percent, points, rounded, scientific
+from bench.evaluation.column import (
+    BOUNDS,
+    SHARE_RANGE,
+    Column,
+    map_share,
+    percentage,
+    ratio_of_times,
+    shared_setting,
+    with_suffixes,
+)
 from mnistref.spec import SCALE_BIN_NAMES
 
 SCALES = tuple(f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES)
@@ -17,12 +25,13 @@ SCALES = tuple(f"accuracy_scale_{name}" for name in SCALE_BIN_NAMES)
 COUNTS = tuple(f"n_scale_{name}" for name in SCALE_BIN_NAMES)
 """Number of questions in each scale bin."""
 
-RANK, VARIANT, ATTN, SEEDS = "rank", "variant", "attn", "seeds"
+VARIANT: Final = "variant"
+ATTN: Final = "attn"
 ACCURACY: Final = "accuracy"
 N_TEST: Final = "n_test"
 TOP5: Final = "top5"
 ERROR: Final = "error"
-BASELINE_NAME, DIFFERENCE, P_VALUE = "baseline", "difference", "p_value"
+RANK, SEEDS, BASELINE_NAME, DIFFERENCE, P_VALUE = "rank", "seeds", "baseline", "difference", "p_value"
 MASK_CORRECTNESS: Final = "mask_correctness"
 UNIFORM: Final = "mask_correctness_uniform"
 POINTING: Final = "pointing"
@@ -38,26 +47,18 @@ INFER_RATIOS = {"san": "infer_over_san", "none": "infer_over_none"}
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
 LOGITS_ERROR, GRADIENT_ERROR, PARAMS = "logits_error", "gradient_error", "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
-STATUS, RECIPE, QUERIES, DATASET, DIGITS = "status", "recipe", "queries", "dataset", "digits"
-BACKGROUNDS, DEVICE, HARDWARE, PRECISION, CAPTURE = "backgrounds", "device", "hardware", "precision", "capture"
-DIAGONAL_LSTM, BENCH_VERSION, COMMITS, NOTE, COMMAND = "diagonal_lstm", "bench_version", "commits", "note", "command"
-SHARE_RANGE = (0.0, 1.0)
-"""The possible numbers of a share."""
+STATUS: Final = "status"
+RECIPE: Final = "recipe"
+QUERIES: Final = "queries"
+DATASET: Final = "dataset"
+DIGITS, BACKGROUNDS, HARDWARE, CAPTURE = "digits", "backgrounds", "hardware", "capture"
+DEVICE: Final = "device"
+PRECISION: Final = "precision"
+DIAGONAL_LSTM: Final = "diagonal_lstm"
+BENCH_VERSION: Final = "bench_version"
+COMMITS, NOTE, COMMAND = "commits", "note", "command"
 
 _OVER_NONE_DOC = "Time of a training step on images without a question, divided by that of none in the same network."
-_map_share = partial(Column, number_format=share, higher_is_better=True, of_maps=True, value_range=SHARE_RANGE)
-"""Constructor of the column of a metric of attention maps that is a share, where higher is better."""
-_percentage = partial(Column, number_format=percent, bounded=True, value_range=SHARE_RANGE)
-"""Constructor of the column of a share in percent, with its interval."""
-_ratio = partial(Column, number_format=ratio, higher_is_better=False)
-"""Constructor of the column of a ratio of times."""
-
-
-def _shared_setting(name: str, doc: str) -> Column:
-    """Return the column of a setting that tables show above their rows if all rows have the same value."""
-    return Column(name, doc, report_heading=name, text_heading=name, setting=True, above_text=True)
-
-
 COLUMNS = (
     Column(
         RANK,
@@ -96,7 +97,7 @@ COLUMNS = (
         value_range=SHARE_RANGE,
     ),
     *(
-        _percentage(name, doc, higher_is_better=better, report_heading=f"{heading}, %", text_heading=f"{heading} %")
+        percentage(name, doc, higher_is_better=better, report_heading=f"{heading}, %", text_heading=f"{heading} %")
         for name, heading, better, doc in (
             (
                 TOP5,
@@ -140,48 +141,48 @@ COLUMNS = (
         Column(n, f"Number of questions about digits of scale {name.replace('_', ' to ')}.", count, integer=True)
         for n, name in zip(COUNTS, SCALE_BIN_NAMES, strict=True)
     ),
-    _map_share(
+    map_share(
         MASK_CORRECTNESS,
         "Share of the attention that lies on the queried digit, 0–1.",
         report_heading="mask correctness",
         text_heading="mask",
         bounded=True,
     ),
-    _map_share(
+    map_share(
         UNIFORM,
         "Mask correctness of a uniform map.",
         report_heading="uniform",
         text_heading="uniform map",
         above_text=True,
     ),
-    _map_share(
+    map_share(
         TPR,
         "True-positive ratio: mask correctness of the last slot's map alone, 0–1.",
         report_heading="TPR",
         text_heading="TPR",
         bounded=True,
     ),
-    _map_share(
+    map_share(
         POINTING,
         "Share of the questions for which the maximum of the maps lies on the queried digit, 0–1.",
         report_heading="pointing",
         text_heading="pointing",
         bounded=True,
     ),
-    _map_share(
+    map_share(
         PR_AREA,
         "Average precision of the maps’ pixels: the area below their curve, 0–1.",
         report_heading="PR area",
         text_heading="PR area",
     ),
-    _ratio(
+    ratio_of_times(
         RELATIVE_RUNTIME,
         "Time of a training step divided by that of san in the same network with the same width.",
         report_heading="step, ×\u00a0san",
         text_heading="× san",
         is_cost=True,
     ),
-    _ratio(
+    ratio_of_times(
         OVER_NONE,
         _OVER_NONE_DOC,
         report_heading="step, ×\u00a0none",
@@ -201,7 +202,7 @@ COLUMNS = (
         is_cost=True,
     ),
     *(
-        _ratio(
+        ratio_of_times(
             name,
             f"Time of a training step over that of {baseline}, round by round.",
             runtime_heading=f"/ {baseline}",
@@ -222,7 +223,7 @@ COLUMNS = (
         is_cost=True,
     ),
     *(
-        _ratio(
+        ratio_of_times(
             name,
             f"Time of inference over that of {baseline}, round by round.",
             runtime_heading=f"/ {baseline}",
@@ -280,13 +281,13 @@ COLUMNS = (
         report_heading="status",
         text_heading="status",
     ),
-    _shared_setting(RECIPE, "Recipe, and the settings that differ from its defaults."),
-    _shared_setting(QUERIES, "Questions about the test images: one for each image, or all."),
+    shared_setting(RECIPE, "Recipe, and the settings that differ from its defaults."),
+    shared_setting(QUERIES, "Questions about the test images: one for each image, or all."),
     Column(DATASET, "Name of the data set: variant and fingerprint.", report_heading="data set"),
-    _shared_setting(DIGITS, "Source of the digits."),
-    _shared_setting(BACKGROUNDS, "Source of the photographs, if the images have any."),
+    shared_setting(DIGITS, "Source of the digits."),
+    shared_setting(BACKGROUNDS, "Source of the photographs, if the images have any."),
     Column(DEVICE, "Name of the GPU, or “cpu”.", report_heading="device", setting=True),
-    _shared_setting(HARDWARE, "Name of the GPU, or the processor and the number of threads."),
+    shared_setting(HARDWARE, "Name of the GPU, or the processor and the number of threads."),
     Column(PRECISION, "Number format of matrix products and convolutions.", report_heading="precision", setting=True),
     Column(
         CAPTURE,

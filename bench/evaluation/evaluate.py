@@ -24,7 +24,7 @@ from bench.evaluation.columns import (
     UNIFORM,
 )
 from bench.evaluation.output_checks import require_map_shapes, unanswered, unfit_images
-from bench.evaluation.record_keys import ANSWER, RIGHT, SCALE_BIN
+from bench.evaluation.record_keys import ANSWER, RIGHT, RIGHT5, SCALE_BIN
 from bench.model import Output
 
 log = logging.getLogger("bench")
@@ -128,7 +128,7 @@ class TestResult(NamedTuple):
 
     Attributes:
         measures: metrics by name, as in result.json.
-        answers: arrays with one value per question, in the order of the questions: `right`, `right5` (see `RIGHT5`)
+        answers: arrays with one value per question, in the order of the questions: `right`, `right5`
             and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the predicted label; `scale_bin` i1 (T,);
             `mask_correctness` and `tpr` f2 (T,). Without attention or masks, these two and `pointing` are missing.
     """
@@ -139,8 +139,6 @@ class TestResult(NamedTuple):
 
 CURVE = "pr_curve"
 """The precision-recall curve in the measures."""
-RIGHT5 = "right5"
-"""Whether the right label is among the five most probable."""
 TOP = 5
 ZERO = "zero"
 """Whether the map of a question is zero everywhere. It is not stored."""

@@ -17,6 +17,7 @@ from typing import NotRequired, TypedDict, TypeGuard
 from PIL import Image
 
 from bench.common.json_files import read_json
+from bench.evaluation.record_keys import ANSWER
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError
 
@@ -74,7 +75,7 @@ def _is_question(value: object) -> TypeGuard[PictureRecord]:
     """Return whether a value is a question with a label, and an answer that is text or None."""
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("query", "label")):
         return False
-    return "answer" in value and (value["answer"] is None or isinstance(value["answer"], str))
+    return ANSWER in value and (value[ANSWER] is None or isinstance(value[ANSWER], str))
 
 
 def read_sheet(folder: Path, name: str, n: int, mode: str, max_side: int) -> Image.Image | None:

@@ -19,6 +19,7 @@ from bench.evaluation.evaluate import same_draws
 from bench.evaluation.output_checks import unanswered, unfit_images
 from bench.evaluation.panels import describe_question
 from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, TARGETS, WORDS
+from bench.evaluation.record_keys import ANSWER
 from bench.evaluation.unchecked_metrics import area_of, attended, share_on
 from bench.model import Output
 from mnistref.common.atomic_files import write_whole
@@ -111,7 +112,7 @@ def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: 
             "question": index,
             "query": describe_question(variant, query),
             "label": labels[label],
-            "answer": None if none[k] else labels[answer],
+            ANSWER: None if none[k] else labels[answer],
             **(_Scale() if split.scale is None else _Scale(scale=round(float(split.scale[index]), 2))),
             **(_Uniform(uniform=round(uniform[k], _SHARE_DIGITS)) if uniform else _Uniform()),
             **(_Share(share=round(shares[k], _SHARE_DIGITS)) if shares and not unfit[k] else no_share),

@@ -50,7 +50,7 @@ from bench.evaluation.columns import (
     VARIANT,
     board_columns,
 )
-from bench.evaluation.record_keys import OK, RESULT_FORMAT, RIGHT, SCALE_BIN
+from bench.evaluation.record_keys import FORMAT, OK, RIGHT, RIGHT5, SCALE_BIN
 from bench.leaderboard.published import find_published, is_papers_network
 from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.leaderboard.statistics import (
@@ -106,7 +106,7 @@ def build_board(
     if not rows:
         return pd.DataFrame(columns=columns)
     runs = pd.DataFrame(rows)
-    runs_by_row = [group for _, group in runs.groupby([*ROW_KEY, RESULT_FORMAT], sort=True, dropna=False)]
+    runs_by_row = [group for _, group in runs.groupby([*ROW_KEY, FORMAT], sort=True, dropna=False)]
     board = pd.DataFrame([_summarize(group) for group in runs_by_row])
     groups = board.groupby(GROUP_KEY).groups.values()
     board = board.join(pd.concat([_compare(board.loc[group], runs_by_row, baseline) for group in groups]))
@@ -117,13 +117,13 @@ def build_board(
         na_position="last",
     )
     made = board[columns].reset_index(drop=True)
-    made.attrs[RESULT_FORMAT] = tuple(map(int, board[RESULT_FORMAT]))
+    made.attrs[FORMAT] = tuple(map(int, board[FORMAT]))
     return made
 
 
 def row_formats(board: pd.DataFrame) -> tuple[int, ...]:
     """Return the format of the results of each row of a board from `build_board`, which no column holds."""
-    formats: tuple[int, ...] = board.attrs.get(RESULT_FORMAT, ())
+    formats: tuple[int, ...] = board.attrs.get(FORMAT, ())
     return formats
 
 
@@ -135,7 +135,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
     return {
         **row_key(result),
         **{key: entries[key] for key in ("seed", STATUS, BENCH_VERSION)},
-        RESULT_FORMAT: format_of(result),
+        FORMAT: format_of(result),
         **{key: dataset.get(key) or None for key in (DIGITS, BACKGROUNDS)},
         NOTE: result.get("note") or None,
         **{key: entries.get(key) for key in (*metrics, *_RECORDED)},
@@ -155,7 +155,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     numbers |= {name: next((int(n) for n in seeds[name] if pd.notna(n)), None) for name in COUNTS}
     numbers |= {name: seeds[name].astype(float).median() for name in (OVER_NONE, *COSTS, PARAMS)}
     return {
-        **{key: first[key] for key in (*ROW_KEY, RESULT_FORMAT)},
+        **{key: first[key] for key in (*ROW_KEY, FORMAT)},
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
         HARDWARE: _join_values(described, HARDWARE) or first[DEVICE],
         DIAGONAL_LSTM: _join_values(described, DIAGONAL_LSTM) or None,
@@ -209,7 +209,7 @@ def _bounds(runs: pd.DataFrame) -> dict[str, float]:
         bounds[ACCURACY] = bootstrap_interval(right)
         bins = _scale_bins(runs, right.shape[1])
         bounds |= {name: bootstrap_interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
-        for name, array in {TOP5: "right5", **dict(zip(MAP_SCORES, MAP_SCORES, strict=True))}.items():
+        for name, array in {TOP5: RIGHT5, **dict(zip(MAP_SCORES, MAP_SCORES, strict=True))}.items():
             values = _stack_answers(runs, array)
             if values is not None:
                 bounds[name] = bootstrap_interval(values)

@@ -17,7 +17,7 @@ from bench.attention import canonical_name
 from bench.config import training_stages
 from bench.data.sets import variant_of_record
 from bench.evaluation.columns import ACCURACY, ERROR, TOP5
-from bench.evaluation.record_keys import OK, RIGHT
+from bench.evaluation.record_keys import OK, RIGHT, RIGHT5
 from bench.leaderboard.claims import (
     ClaimResult,
     ComparisonGroup,
@@ -44,7 +44,7 @@ _OWN_RECIPES = {"vgg": "ltpa-vgg", "resnet164": "ltpa-resnet"}
 _NOT_FROM_A_PAPER = "not from a paper"
 _PUBLISHED = {ACCURACY: ERROR, TOP5: "top5_error"}
 """Metric of a claim → the name of its published error, which is 1 − the metric."""
-_ARRAYS = {ACCURACY: RIGHT, TOP5: "right5"}
+_ARRAYS = {ACCURACY: RIGHT, TOP5: RIGHT5}
 """Metric of a claim → the array of answers that it is the mean of."""
 
 

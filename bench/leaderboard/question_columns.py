@@ -7,8 +7,8 @@ import pandas as pd
 
 from bench.attribution import measures, swap
 from bench.common.number_format import amount, count, more, percent, scientific, share
-from bench.evaluation.column import BOUNDS, Column, with_suffixes
-from bench.evaluation.columns import ACCURACY, DATASET, SHARE_RANGE
+from bench.evaluation.column import BOUNDS, SHARE_RANGE, Column, with_suffixes
+from bench.evaluation.columns import ACCURACY, DATASET
 
 RUN, METHOD, IMAGES = "run", "method", "images"
 EXPLAINED_CLASS, SECONDS = "explained", "seconds_per_1000"

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from bench.evaluation.record_keys import RESULT_FORMAT
+from bench.evaluation.record_keys import FORMAT
 from bench.runs.record_types import Result
 
 
@@ -39,4 +39,4 @@ def row_key(result: Result) -> RowKey:
 
 def format_of(result: Result) -> int:
     """Return the format of a result, see `bench.runs.validation.RESULT_FORMAT`. Results that lack it have format 1."""
-    return result.get(RESULT_FORMAT, 1)
+    return result.get(FORMAT, 1)

@@ -19,6 +19,7 @@ from bench.common.number_format import percent, ratio
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
 from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, PictureRecord, read_questions, read_sheet
+from bench.evaluation.record_keys import ANSWER
 from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
 from bench.report.outline import outline
 from bench.report.targets import find_targets, read_targets
@@ -248,7 +249,7 @@ def _summary(entry: BoardEntry) -> Answers:
 
 
 def _answer(record: PictureRecord) -> Answer:
-    answer = record["answer"]
+    answer = record[ANSWER]
     attention = Attention(fraction(record.get("share")), fraction(record.get("uniform")))
     return Answer(answer, answer == record["label"], attention)
 

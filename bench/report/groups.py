@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pandas as pd
 
 from bench.evaluation.columns import ACCURACY, ATTN, DATASET, QUERIES, RANK, RECIPE, VARIANT
-from bench.evaluation.record_keys import OK, RESULT_FORMAT
+from bench.evaluation.record_keys import FORMAT, OK
 from bench.leaderboard.aggregate import row_formats
 from bench.leaderboard.formatting import to_letters
 from bench.leaderboard.recipe_text import describe_trainings
@@ -18,10 +18,10 @@ from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
 
 BoardRow: TypeAlias = dict[str, str | int | float | None]
-"""Columns of a row of the board by name, with None for missing values. Rows of groups also have `RESULT_FORMAT`."""
+"""Columns of a row of the board by name, with None for missing values. Rows of groups also have `FORMAT`."""
 GROUP_KEY = (VARIANT, DATASET, QUERIES)
 """Columns that are equal in all rows of a group: their networks answer the same questions."""
-_RUN_KEY = (*ROW_KEY, RESULT_FORMAT)
+_RUN_KEY = (*ROW_KEY, FORMAT)
 """Entries that are equal in a row and in each of its runs."""
 
 
@@ -82,12 +82,12 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
     """
     runs: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
-        runs.setdefault(_key({**row_key(result), RESULT_FORMAT: format_of(result)}, _RUN_KEY), []).append(result)
+        runs.setdefault(_key({**row_key(result), FORMAT: format_of(result)}, _RUN_KEY), []).append(result)
     described = describe_trainings(board[RECIPE])
     recipes = {label: text.replace(" ep", "\u00a0ep") for label, text in described.items()}  # no line break there
     groups: dict[tuple[str | None, ...], list[BoardRow]] = {}
     for row, result_format in zip(rows_of(board), row_formats(board), strict=True):
-        groups.setdefault(_key(row, GROUP_KEY), []).append({**row, RESULT_FORMAT: result_format})
+        groups.setdefault(_key(row, GROUP_KEY), []).append({**row, FORMAT: result_format})
     kinds: dict[str, int] = {}
     for rows in groups.values():
         dataset = str(rows[0][DATASET])
@@ -178,5 +178,5 @@ def _labels(rows: Sequence[BoardRow], letters: Mapping[str, str]) -> list[str]:
     """Return for each row its mechanism, the letter of its recipe, and all else in which the rows differ."""
     differing = [name for name in _RUN_KEY if name not in (ATTN, RECIPE) and len({str(row[name]) for row in rows}) > 1]
     names = [f"{row[ATTN]} ({letter})" if (letter := letters[str(row[RECIPE])]) else str(row[ATTN]) for row in rows]
-    said = [{**row, RESULT_FORMAT: f"result format {row[RESULT_FORMAT]}"} for row in rows]
+    said = [{**row, FORMAT: f"result format {row[FORMAT]}"} for row in rows]
     return [", ".join([name, *(str(row[key]) for key in differing)]) for name, row in zip(names, said, strict=True)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bench.config import DEFAULT_BASELINE
+from bench.evaluation.columns import BACKGROUNDS, DATASET, DIFFERENCE, DIGITS, NOTE, SEEDS, STATUS, VARIANT
 from bench.evaluation.record_keys import DAMAGED, OK, REASON, UNFINISHED
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.row_key import row_key
@@ -100,21 +101,21 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         results=results,
         board=table(groups),
         fixed=NOT_SORTABLE,
-        variants=sorted({result["variant"] for result in results}),
+        variants=sorted({result[VARIANT] for result in results}),
         datasets=list(dict.fromkeys(group.dataset for group in groups)),
-        one_seed=any(row["seeds"] == 1 for row in rows),
-        few=MIN_RELIABLE_SEEDS if any((number(row["seeds"]) or 0) < MIN_RELIABLE_SEEDS for row in rows) else 0,
-        compared=len(board) == 1 or bool(board["difference"].notna().any()),
+        one_seed=any(row[SEEDS] == 1 for row in rows),
+        few=MIN_RELIABLE_SEEDS if any((number(row[SEEDS]) or 0) < MIN_RELIABLE_SEEDS for row in rows) else 0,
+        compared=len(board) == 1 or bool(board[DIFFERENCE].notna().any()),
         baseline=baseline,
         is_tied=any(entry.rank.endswith("=") for group in groups for entry in group.entries),
-        notes={row["variant"]: row["note"] for row in rows if row.get("note")},
+        notes={row[VARIANT]: row[NOTE] for row in rows if row.get(NOTE)},
         charts=[_charts(group, histories) for group in groups],
         galleries=galleries(groups, runs, places),
         saliency=saliency_tables(runs, names),
         attacks=attack_charts(read_question_records(runs, names, attack_record.RECORD)),
         swaps=swap_texts(read_question_records(runs, names, swap_record.RECORD)),
         cards=_cards(groups, places),
-        unfinished=[{**r, "dataset": row_key(r)["dataset"], "why": _why(r)} for r in results if r["status"] != OK],
+        unfinished=[{**r, DATASET: row_key(r)[DATASET], "why": _why(r)} for r in results if r[STATUS] != OK],
         environments=_environments(runs, results),
     )
 
@@ -135,9 +136,9 @@ def _cards(groups: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Ca
     cards = []
     for dataset, row in rows.items():
         text = card(places, dataset)
-        facts = [(name, str(row.get(name) or "none")) for name in ("variant", "digits", "backgrounds")]
-        facts.append(("fingerprint", dataset.removeprefix(f"{row['variant']}-")))
-        facts += [("note", str(row["note"]))] if row.get("note") else []
+        facts = [(name, str(row.get(name) or "none")) for name in (VARIANT, DIGITS, BACKGROUNDS)]
+        facts.append(("fingerprint", dataset.removeprefix(f"{row[VARIANT]}-")))
+        facts += [(NOTE, str(row[NOTE]))] if row.get(NOTE) else []
         found = blocks(text)[1:] if text else []  # skip the title, which the page already has
         sections = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
         cards.append(Card(dataset, found[: sections[0]], found[sections[0] :], facts))

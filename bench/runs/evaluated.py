@@ -21,6 +21,7 @@ from bench.evaluation.evaluate import BATCH, ZERO, DivergedError, measure_questi
 from bench.evaluation.record_keys import OK
 from bench.runs import records
 from bench.runs.provenance import ReproductionInfo
+from bench.runs.result import build_result
 from bench.runs.user_models import UserModel, make_user_model
 from mnistref.common.atomic_files import exclusive, path_to_text, write_whole
 from mnistref.common.errors import ProblemError, RunProblemError, UsageProblemError
@@ -110,7 +111,7 @@ def evaluate_file(
     except (Exception, SystemExit) as error:  # user code may raise any error
         raise RunProblemError(f"{text}: the test raises {describe_error(error)}") from error
     outcome = {STATUS: OK, **tested.measures, **_count_parameters(network)}
-    result = records.build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
+    result = build_result(config, manifest, computing, round(time.perf_counter() - started, 3), outcome)
     with exclusive(runs / ".locks" / f"{config.run_id}.lock", folder):
         records.start_run(
             folder, {**config.as_dict(), **_reproduction_info(user_model, data, manifest)}, computing, False

@@ -32,6 +32,7 @@ from bench.runs.environment import get_commit
 from bench.runs.final_test import test_best_weights
 from bench.runs.network_loading import load_model
 from bench.runs.provenance import ReproductionInfo
+from bench.runs.result import build_result
 from bench.runs.run_context import ExecutionOptions, RunContext
 from bench.training import checkpoints
 from bench.training.checkpoints import load_matching_weights
@@ -185,7 +186,7 @@ def _write_result(context: RunContext, started: float, outcome: Mapping[str, obj
     """
     seconds = round(time.perf_counter() - started, 3)
     if context.options.group.is_main or outcome[STATUS] == FAILED:
-        result = records.build_result(context.config, context.manifest, context.computing, seconds, outcome)
+        result = build_result(context.config, context.manifest, context.computing, seconds, outcome)
         records.write_json(context.folder / records.RESULT, result)
 
 

@@ -9,6 +9,17 @@ from typing import TypedDict, TypeGuard
 from bench.attention import present_name
 from bench.common.json_files import read_json
 from bench.config import EVALUATED, RunConfig
+from bench.evaluation.columns import (
+    ATTN,
+    BENCH_VERSION,
+    DATASET,
+    DEVICE,
+    PRECISION,
+    QUERIES,
+    RECIPE,
+    STATUS,
+    VARIANT,
+)
 from bench.runs.record_types import Result, RunFacts
 from bench.runs.validation import is_number, is_text
 from mnistref.common.atomic_files import path_of_text
@@ -188,14 +199,14 @@ def read_run_without_result(run: Path, status: str) -> Result:
     if not (is_text(device) and is_text(version)):
         raise TypeError("the device or the version is not text")
     return {
-        "status": status,
-        "attn": config.attn,
-        "variant": config.variant,
+        STATUS: status,
+        ATTN: config.attn,
+        VARIANT: config.variant,
         "seed": config.seed,
-        "recipe": config.training,
-        "queries": config.queries,
-        "dataset": {"spec_id": config.dataset.removeprefix(f"{config.variant}-")},
-        "device": device,
-        "precision": config.precision,
-        "bench_version": version,
+        RECIPE: config.training,
+        QUERIES: config.queries,
+        DATASET: {"spec_id": config.dataset.removeprefix(f"{config.variant}-")},
+        DEVICE: device,
+        PRECISION: config.precision,
+        BENCH_VERSION: version,
     }

@@ -10,8 +10,7 @@ from bench.attention import present_name
 from bench.common.json_files import parse_json, read_json, write_json
 from bench.compute import ComputeConfig
 from bench.config import EVALUATED, RunConfig
-from bench.data.sets import DataSet
-from bench.evaluation.columns import STATUS
+from bench.evaluation.columns import ATTN, RECIPE, STATUS, VARIANT
 from bench.evaluation.record_keys import DAMAGED, OK, UNFINISHED
 from bench.runs.answers import ANSWERS, PACKED_ANSWERS, read_answers, read_packed_answers, write_answers
 from bench.runs.environment import collect_environment
@@ -30,10 +29,9 @@ from bench.runs.provenance import (
     split_config,
 )
 from bench.runs.record_types import HistoryEntry, Result, RunFacts, RunRecord
-from bench.runs.validation import RESULT_FORMAT, check_against_answers, check_result, check_same_run, is_result
+from bench.runs.validation import check_against_answers, check_result, check_same_run, is_result
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import NO_SUCH_FOLDER, DataProblemError, MismatchProblemError, UsageProblemError
-from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
     from bench.training.trainer import EpochRecord
@@ -163,42 +161,6 @@ def trim_history(run: Path, epochs: int) -> None:
     write_whole(path, "".join(lines[:epochs]).encode())
 
 
-def build_result(
-    config: RunConfig, manifest: DataSet, computing: ComputeConfig, seconds: float, outcome: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the content of result.json, see `Result`.
-
-    Args:
-        config: configuration of the run.
-        manifest: manifest of the data set.
-        computing: device and precision.
-        seconds: duration of the run.
-        outcome: the `status`, and the measures or the `reason` of the failure.
-    """
-    note = manifest.variant.note
-    return {
-        STATUS: outcome[STATUS],
-        "attn": config.attn,
-        "variant": config.variant,
-        **({"note": note} if note else {}),
-        "seed": config.seed,
-        "recipe": config.training,
-        "queries": config.queries,
-        "dataset": {
-            "spec_id": manifest.spec_id,
-            "digits": manifest.digits.name if manifest.digits else None,
-            "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
-        },
-        **{key: value for key, value in outcome.items() if key != STATUS},
-        "device": computing.device_name,
-        "precision": config.precision,
-        "capture": config.capture,
-        "seconds": seconds,
-        "bench_version": VERSION,
-        "result_format": RESULT_FORMAT,
-    }
-
-
 def read_result(run: Path) -> Result | None:
     """Return the content of result.json of a run, with the present name of its network; None without the file.
 
@@ -212,7 +174,7 @@ def read_result(run: Path) -> Result | None:
     if not is_result(content):
         wrong = ", ".join(check_result(content)[:3])
         raise DataProblemError(f"{path}: damaged ({wrong} missing or wrong); run the same command again")
-    return content if content["recipe"] == EVALUATED.name else {**content, "attn": present_name(content["attn"])}
+    return content if content[RECIPE] == EVALUATED.name else {**content, ATTN: present_name(content[ATTN])}
 
 
 def is_finished(run: Path) -> bool:
@@ -221,7 +183,7 @@ def is_finished(run: Path) -> bool:
         result, answers = read_result(run), read_answers(run)
     except DataProblemError:
         return False
-    is_valid = result is not None and result["status"] == OK and not check_against_answers(result, answers)
+    is_valid = result is not None and result[STATUS] == OK and not check_against_answers(result, answers)
     return is_valid and (run / WEIGHTS).is_file()
 
 
@@ -276,7 +238,7 @@ def read_nonempty_results(runs: Path, variant: str | None = None) -> list[RunRec
     Raises:
         UsageProblemError: there are none.
     """
-    results = [result for result in read_results(runs) if variant in (None, result["variant"])]
+    results = [result for result in read_results(runs) if variant in (None, result[VARIANT])]
     if not results:
         of_variant = f" of {variant}" if variant else ""
         candidates = [str(folder) for folder in sorted(runs.glob("*")) if _list_runs(resolve_runs_folder(folder))]

@@ -6,6 +6,8 @@ from pathlib import Path
 from bench.common.json_files import parse_json
 from bench.config import EVALUATED, RunConfig
 from bench.data.sets import read_manifest
+from bench.evaluation.columns import BASELINE_NAME, BENCH_VERSION, DEVICE, RECIPE, STATUS, VARIANT
+from bench.evaluation.record_keys import BEST_EPOCH, VAL_ACCURACY
 from bench.model import CheckedNetwork
 from bench.networks import network_of
 from bench.runs import records
@@ -18,13 +20,13 @@ from mnistref.common.errors import DataProblemError, MismatchProblemError, Usage
 from mnistref.generation.generate import Request, make, plan
 
 _OTHER_FILES = {
-    "result.json of a run": {"status", "recipe", "bench_version"},
-    "environment.json of a run": {"bench", "device", "packages"},
-    "history.jsonl of a run": {"epoch", "train_loss", "val_accuracy"},
-    "state.json of a checkpoint": {"best_epoch", "groups", "schedule"},
+    "result.json of a run": {STATUS, RECIPE, BENCH_VERSION},
+    "environment.json of a run": {"bench", DEVICE, "packages"},
+    "history.jsonl of a run": {"epoch", "train_loss", VAL_ACCURACY},
+    "state.json of a checkpoint": {BEST_EPOCH, "groups", "schedule"},
     "dataset.json of a data set": {"format_version", "spec_id", "splits"},
     "task.json of a prepared task": {"format_version", "task", "preparation"},
-    "board.json of a board": {"variant", "baseline"},
+    "board.json of a board": {VARIANT, BASELINE_NAME},
     "croissant.json of a data set": {"@context", "recordSet"},
 }
 """JSON files that are taken for a configuration by mistake, and keys that only they have."""

@@ -18,6 +18,7 @@ from bench.attention import NetworkSpec
 from bench.common.number_format import describe_duration
 from bench.config import DEFAULT_DATA_OPTIONS, DataOptions, RunConfig
 from bench.data.sets import read_manifest
+from bench.evaluation.columns import ACCURACY
 from bench.evaluation.record_keys import FAILED, OK
 from bench.runs import records
 from bench.runs.configure import RunSettings, configure
@@ -247,7 +248,7 @@ def _describe_outcome(task: Task, outcome: RunOutcome, runs: Path) -> str:
         return f"{outcome.status}: {outcome.reason}"
     result = records.read_result(runs / task.config.run_id)
     assert result  # `_as_failure_without_record` has read it
-    return f"test accuracy {100 * result['accuracy']:.1f} % in {describe_duration(result['seconds'])}"
+    return f"test accuracy {100 * result[ACCURACY]:.1f} % in {describe_duration(result['seconds'])}"
 
 
 def _describe_times(elapsed: float, remaining: float) -> str:

@@ -9,17 +9,31 @@ import numpy as np
 from bench.config import EVALUATED, RunConfig
 from bench.evaluation.columns import (
     ACCURACY,
+    ATTN,
+    BACKGROUNDS,
+    BENCH_VERSION,
+    CAPTURE,
     COLUMN_BY_NAME,
     COSTS,
     COUNTS,
+    DATASET,
+    DEVICE,
+    DIAGONAL_LSTM,
+    DIGITS,
     MAP_METRICS,
     MAP_SCORES,
     N_TEST,
+    NOTE,
     OVER_NONE,
     PARAMS,
     PEAK_MEMORY_MB,
+    PRECISION,
+    QUERIES,
+    RECIPE,
     SCALES,
+    STATUS,
     TOP5,
+    VARIANT,
 )
 from bench.evaluation.record_keys import (
     ANSWER,
@@ -27,8 +41,10 @@ from bench.evaluation.record_keys import (
     DIVERGED,
     EPOCHS,
     FAILED,
+    FORMAT,
     OK,
     RIGHT,
+    RIGHT5,
     SCALE_BIN,
     VAL_ACCURACY,
 )
@@ -36,16 +52,16 @@ from bench.runs.record_types import Result
 from mnistref.variants import VARIANTS
 
 REQUIRED_FIELDS: dict[str, type] = {
-    "status": str,
-    "attn": str,
-    "variant": str,
+    STATUS: str,
+    ATTN: str,
+    VARIANT: str,
     "seed": int,
-    "recipe": str,
-    "queries": str,
-    "dataset": dict,
-    "device": str,
-    "precision": str,
-    "bench_version": str,
+    RECIPE: str,
+    QUERIES: str,
+    DATASET: dict,
+    DEVICE: str,
+    PRECISION: str,
+    BENCH_VERSION: str,
 }
 """The fields of every result, and their types."""
 RESULT_FORMAT = 1
@@ -134,17 +150,15 @@ def check_result(result: object) -> list[str]:
         return ["all of it"]
     texts = [name for name, kind in REQUIRED_FIELDS.items() if kind is str]
     wrong = [name for name in texts if not is_text(result.get(name))]
-    wrong += ["status"] if is_text(result.get("status")) and result["status"] not in STATUSES else []
+    wrong += [STATUS] if is_text(result.get(STATUS)) and result[STATUS] not in STATUSES else []
     wrong += [
-        name
-        for name in ("capture", "diagonal_lstm", "note")
-        if not (result.get(name) in (None, "") or is_text(result[name]))
+        name for name in (CAPTURE, DIAGONAL_LSTM, NOTE) if not (result.get(name) in (None, "") or is_text(result[name]))
     ]
     wrong += [] if type(result.get("seed")) is int and is_number(result["seed"], 0, 2**53) else ["seed"]
-    wrong += [] if _is_count(result.get("result_format", 1)) else ["result_format"]
-    wrong += [] if _is_dataset(result.get("dataset")) else ["dataset"]
-    if result.get("status") == OK:
-        required = _REQUIRED_OF_EVALUATED if result.get("recipe") == EVALUATED.name else _REQUIRED_MEASURES
+    wrong += [] if _is_count(result.get(FORMAT, 1)) else [FORMAT]
+    wrong += [] if _is_dataset(result.get(DATASET)) else [DATASET]
+    if result.get(STATUS) == OK:
+        required = _REQUIRED_OF_EVALUATED if result.get(RECIPE) == EVALUATED.name else _REQUIRED_MEASURES
         wrong += [name for name in required if result.get(name) is None]
     present = {name: is_valid for name, is_valid in _NUMBER_CHECKS.items() if result.get(name) is not None}
     return wrong + [name for name, is_valid in present.items() if not is_valid(result[name])]
@@ -158,14 +172,14 @@ def is_result(content: object) -> TypeGuard[Result]:
 def _is_dataset(value: object) -> bool:
     if not isinstance(value, dict) or not is_text(value.get("spec_id")):
         return False
-    return all(value.get(name) in (None, "") or is_text(value[name]) for name in ("digits", "backgrounds"))
+    return all(value.get(name) in (None, "") or is_text(value[name]) for name in (DIGITS, BACKGROUNDS))
 
 
 def check_same_run(result: Result, config: RunConfig) -> list[str]:
     """Return the names of the fields in which a result differs from the configuration of its run."""
     is_same = {
-        "attn": result["attn"] == config.attn,
-        "variant": result["variant"] == config.variant,
+        ATTN: result[ATTN] == config.attn,
+        VARIANT: result[VARIANT] == config.variant,
         "seed": result["seed"] == config.seed,
     }
     return [name for name, same in is_same.items() if not same]
@@ -184,7 +198,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         return [RIGHT]
     allowed: dict[str, Callable[[np.ndarray], bool]] = {
         RIGHT: lambda values: bool(np.isin(values, (0, 1)).all()),
-        "right5": lambda values: bool(np.isin(values, (0, 1)).all()),
+        RIGHT5: lambda values: bool(np.isin(values, (0, 1)).all()),
         ANSWER: lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
         SCALE_BIN: lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
         **{name: _answers_check(name) for name in MAP_SCORES},
@@ -205,12 +219,12 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
         result: the content of result.json.
         answers: arrays by name, see `bench.evaluation.evaluate.TestResult`; None if the run has none.
     """
-    if answers is None or result["status"] != OK:
+    if answers is None or result[STATUS] != OK:
         return []
     right, bins = answers[RIGHT].astype(np.float64), answers.get(SCALE_BIN, np.zeros(0))
     expected = {N_TEST: (float(len(right)), 0.0), ACCURACY: (right.mean(), rounding_tolerance(ACCURACY))}
-    if "right5" in answers:
-        expected[TOP5] = (answers["right5"].astype(np.float64).mean(), rounding_tolerance(TOP5))
+    if RIGHT5 in answers:
+        expected[TOP5] = (answers[RIGHT5].astype(np.float64).mean(), rounding_tolerance(TOP5))
     for k, (scale, count) in enumerate(zip(SCALES, COUNTS, strict=True)):
         if len(bins) == len(right):
             inside = bins == k
@@ -228,6 +242,6 @@ def check_against_answers(result: Result, answers: Mapping[str, np.ndarray] | No
         is_close = isinstance(measure, int | float) and abs(measure - value) <= tolerance
         if measure is not None and not is_close:
             wrong.append(name)
-    variant = VARIANTS.get(result["variant"])
+    variant = VARIANTS.get(result[VARIANT])
     has_unknown_class = variant is not None and ANSWER in answers and answers[ANSWER].max() >= variant.classes
     return wrong + [ANSWER] * bool(has_unknown_class)

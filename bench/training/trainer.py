@@ -23,7 +23,9 @@ from bench.data.split import Batch, Split
 from bench.distributed.global_batch import RowRange
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
+from bench.evaluation.columns import DIAGONAL_LSTM
 from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
+from bench.evaluation.record_keys import BEST_EPOCH, VAL_ACCURACY
 from bench.training.shared_step import build_step
 from bench.training.step import build_optimizer, build_scheduler, set_dropout
 from bench.training.trainer_state import (
@@ -181,7 +183,7 @@ class Trainer:
                 "lr": current.lr,
                 "train_loss": loss / self.steps_per_epoch,
                 "train_accuracy": correct / questions,
-                "val_accuracy": val_accuracy,
+                VAL_ACCURACY: val_accuracy,
                 "seconds": time.perf_counter() - started,
             }
 
@@ -285,10 +287,10 @@ class Trainer:
         values: TrainerState = {
             "epoch": self.epoch,
             "under": self.current_epoch.as_dict() if self.current_epoch else None,
-            "best_epoch": self.best_epoch,
+            BEST_EPOCH: self.best_epoch,
             "best_accuracy": self.best_accuracy,
             "groups": optimizer["param_groups"],
-            "diagonal_lstm": sorted(self.implementations),
+            DIAGONAL_LSTM: sorted(self.implementations),
             "schedule": {k: v for k, v in schedule.items() if isinstance(v, int | float | list)},
         }
         return tensors, values
@@ -311,8 +313,8 @@ class Trainer:
             optimizer.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": optimizer, "param_groups": values["groups"]})
         self.scheduler.load_state_dict(values["schedule"])
-        self.implementations |= set(values.get("diagonal_lstm", []))
-        self.epoch, self.best_epoch, self.best_accuracy = values["epoch"], values["best_epoch"], values["best_accuracy"]
+        self.implementations |= set(values.get(DIAGONAL_LSTM, []))
+        self.epoch, self.best_epoch, self.best_accuracy = values["epoch"], values[BEST_EPOCH], values["best_accuracy"]
         if current := values.get("under"):
             sums = tensors["under/sums"].to(self.computing.device)
             if len(sums) == 3:  # early versions had one question about each image, and did not count questions

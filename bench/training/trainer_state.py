@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.compute import ComputeConfig
+from bench.evaluation.columns import DIAGONAL_LSTM
+from bench.evaluation.record_keys import BEST_EPOCH
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
 
 
@@ -91,7 +93,7 @@ def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, lim
     Raises:
         ValueError: the trainer cannot have saved this state.
     """
-    epoch, best, current = values["epoch"], values["best_epoch"], values.get("under")
+    epoch, best, current = values["epoch"], values[BEST_EPOCH], values.get("under")
     counts: list[object] = [epoch, best, *([current["steps"]] if current else [])]
     if not all(isinstance(count, int) and count >= 0 for count in counts) or not best <= epoch <= limits.epochs:
         raise ValueError("a number of epochs or steps is out of range")
@@ -107,7 +109,7 @@ def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, lim
         part, _, own_name = name.partition("/")
         if part in ("model", "best") and own_name not in limits.nonfinite_buffers and not value.isfinite().all():
             raise ValueError(f"{name} has values that are not finite")
-    if not set(values.get("diagonal_lstm", [])) <= set(IMPLEMENTATIONS):
+    if not set(values.get(DIAGONAL_LSTM, [])) <= set(IMPLEMENTATIONS):
         raise ValueError("it names an unknown implementation of the diagonal LSTM")
     if limits.best_epoch < best and not any(name.startswith("best/") for name in tensors):
         raise ValueError("the best weights are missing")
