@@ -189,6 +189,14 @@ def test_files_that_contributing_names_exist():
     assert not [path for path in paths if not (TOP / path).exists()]
 
 
+def test_contributing_describes_every_shell_script():
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.split("### Scripts and benchmarks")[1].split("\n#")[0]
+    described = set(re.findall(r"^\| `(\S+\.sh)` \|", section, re.MULTILINE))
+    scripts = [path for folder in ("bench", "mnistref", "tests") for path in (TOP / folder).rglob("*.sh")]
+    assert described == {path.relative_to(TOP).as_posix() for path in scripts}
+
+
 def test_test_files_are_short():
     lines = {
         path.relative_to(TOP).as_posix(): len(path.read_text(encoding="utf-8").splitlines())

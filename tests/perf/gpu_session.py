@@ -220,7 +220,7 @@ def pack(session: Session, kept: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        "bench/gpu_session.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "tests/perf/gpu_session.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the results")
     parser.add_argument("--seconds", type=positive_seconds, default=200.0, help="length of the session (200)")

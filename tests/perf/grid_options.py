@@ -17,7 +17,7 @@ PROBER = [sys.executable, "-m", "tests.perf.grid_probe"]
 def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the checked options. Exit with code 2 and one line if a value is wrong."""
     parser = argparse.ArgumentParser(
-        "bench/grid.sh", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        "bench/scripts/grid.sh", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of data and runs")
     parser.add_argument("photos", metavar="PHOTOS", help="folder of photographs, or builtin")
@@ -33,8 +33,10 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     parser.add_argument("--questions", type=at_least(1), default=5, help="questions per image (5)")
     parser.add_argument("--epochs", type=at_least(1), help="epochs (default: as many as fit into SECONDS)")
     parser.add_argument("--most-epochs", type=at_least(1), default=30, help="upper limit of the epochs that fit (30)")
-    parser.add_argument("--session", type=Path, help="session.json of bench/gpu_session.sh (default: that of --kept)")
-    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
+    parser.add_argument(
+        "--session", type=Path, help="session.json of tests/perf/gpu_session.sh (default: that of --kept)"
+    )
+    parser.add_argument("--caches", type=Path, help="caches.tar.xz of tests/perf/gpu_session.sh")
     parser.add_argument("--kept", type=Path, help="folder of compiled kernels (default: one for all calls)")
     parser.add_argument("--training", default="", help="further options of bench sweep, as one argument")
     parser.add_argument(

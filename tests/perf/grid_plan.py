@@ -146,7 +146,7 @@ def rows_of(text: str) -> list[dict[str, Any]]:
 
 
 def times_of(session: Path, attns: Sequence[str], batch: int, questions: int) -> dict[str, dict[str, float]]:
-    """Return the times of these mechanisms from a session of `bench/gpu_session.sh`; {} if one is missing.
+    """Return the times of these mechanisms from a session of `tests/perf/gpu_session.sh`; {} if one is missing.
 
     Times of a trainer are preferred to those of the network alone.
     """

@@ -95,7 +95,7 @@ def tables_in(text: str) -> tuple[str, ...]:
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the checked options. Exit with code 2 and one line if a value is wrong."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("bench/task_grid.sh", description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser("bench/scripts/task_grid.sh", description=__doc__, formatter_class=raw)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of data and runs")
     parser.add_argument("tasks", metavar="TASKS", help="tasks, separated by commas")
     parser.add_argument(
@@ -110,7 +110,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--width", type=at_least(1), help="channels of the first stage (default: the papers')")
     parser.add_argument("--canvas", type=at_least(1), help="side of the images (default: the task's)")
     parser.add_argument("--epochs", type=at_least(1), help="epochs (default: the recipe's)")
-    parser.add_argument("--caches", type=Path, help="caches.tar.xz of bench/gpu_session.sh")
+    parser.add_argument("--caches", type=Path, help="caches.tar.xz of tests/perf/gpu_session.sh")
     parser.add_argument("--kept", type=Path, help="folder of compiled kernels (default: one for all calls)")
     parser.add_argument("--training", default="", help="further options of bench sweep, as one argument")
     parser.add_argument(

@@ -20,7 +20,7 @@ from tests.perf import gpu_session, packs, places
 from tests.perf.places import fast_folder
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal for machines without CUDA")
-SCRIPT = TOP / "bench" / "gpu_session.sh"
+SCRIPT = TOP / "tests" / "perf" / "gpu_session.sh"
 FILES = {"session.json", "session.log", "caches.tar.xz"}
 """All files of a session."""
 

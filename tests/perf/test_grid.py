@@ -20,7 +20,7 @@ from tests.helpers import TOP, long_form
 from tests.perf import grid_options, grid_plan
 from tests.perf.grid_commands import Commands
 
-SCRIPT = TOP / "bench" / "grid.sh"
+SCRIPT = TOP / "bench" / "scripts" / "grid.sh"
 LEFT = 75
 SMALL = ("--device", "cpu", "--epochs", "1", "--seeds", "1", "--margin", "0.3", "--workers", "1")
 FILES = {"grid.json", "grid.log", "records-1.tar.xz", "records-2.tar.xz", "weights-1.tar.xz"}
@@ -296,7 +296,7 @@ def test_wrong_arguments_of_the_grid(fake_grid, tmp_path):
         f"{tmp_path / 'nowhere'}: no folder of photographs here\n",
     )
     code, said = grid(tmp_path / "grid", "builtin", "--device", "tpu")
-    assert (code, "usage: bench/grid.sh" in said) == (2, True)
+    assert (code, "usage: bench/scripts/grid.sh" in said) == (2, True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

@@ -61,7 +61,7 @@ sys.exit(int(open({str(tmp_path / "code")!r}).read()))
 
 
 def grid(*arguments) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(TOP / "bench" / "task_grid.sh"), *map(str, arguments)]
+    command = ["bash", str(TOP / "bench" / "scripts" / "task_grid.sh"), *map(str, arguments)]
     return subprocess.run(
         command, env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}, capture_output=True, text=True
     )

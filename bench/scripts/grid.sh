@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Train the papers' grid of mechanisms and variants on a GPU, in slices. A slice may be killed at any time:
 #
-#   bash bench/grid.sh FOLDER PHOTOS [SECONDS] [--out OUT] [--digits FOLDER] [--seeds 5] [--workers 3] …
+#   bash bench/scripts/grid.sh FOLDER PHOTOS [SECONDS] [--out OUT] [--digits FOLDER] [--seeds 5] [--workers 3] …
 #
 # Data and runs go to FOLDER. PHOTOS is the folder of photographs for the backgrounds, or builtin. The command ends after
 # SECONDS (540). Exit code 75: runs are left, and the same command resumes. Exit code 0: all runs are done. Any other
 # exit code is that of the command that failed. With --out, the records of finished runs are packed into OUT after every
-# run. Compiled kernels and times that bench/gpu_session.sh stored on this machine are used; --caches unpacks its
+# run. Compiled kernels and times that tests/perf/gpu_session.sh stored on this machine are used; --caches unpacks its
 # caches.tar.xz.
 # Then: bench leaderboard --runs FOLDER/all; with --claims it also checks the papers' claims. All options: --help.
 set -u
-top=$(realpath "$(dirname "$0")/..")
+top=$(realpath "$(dirname "$0")/../..")
 export PYTHONPATH=$top${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 exec "${PYTHON:-$(command -v python3 || command -v python)}" -m tests.perf.grid "$@"
