@@ -21,7 +21,7 @@ from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
 from bench.evaluation.evaluate import (
-    BATCH,
+    BATCH_IMAGES,
     CURVE,
     ZERO,
     DivergedError,
@@ -86,7 +86,7 @@ def evaluate(
     model: Model,
     dataset: MnistRef | str | Path,
     *,
-    batch: int = BATCH,
+    batch: int = BATCH_IMAGES,
     device: str | torch.device | None = None,
     split: str = "test",
     queries: str = "one",

@@ -32,8 +32,8 @@ from bench.leaderboard.swap_table import build_swap_table
 from bench.runs import attack_record, swap_record
 from mnistref.dataset import MnistRef, read_triples
 
-BATCH = 50
-"""Default number of questions per call."""
+BATCH_QUESTIONS = 50
+"""Default number of questions per call of a model."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def saliency(
     layer: nn.Module | None = None,
     curves: bool = False,
     seed: int = 0,
-    batch: int = BATCH,
+    batch: int = BATCH_QUESTIONS,
     device: str | torch.device | None = None,
     split: str = "test",
     queries: str = "one",
@@ -112,7 +112,7 @@ def attack(
     methods: str | Iterable[str] = tuple(METHODS),
     regions: str | Iterable[str] | None = None,
     eps: str | float | Iterable[float] = DEFAULT_NORMS,
-    batch: int = BATCH,
+    batch: int = BATCH_QUESTIONS,
     device: str | torch.device | None = None,
     split: str = "test",
     queries: str = "one",
@@ -158,7 +158,7 @@ def swap(
     model: Model,
     dataset: MnistRef | str | Path,
     *,
-    batch: int = BATCH,
+    batch: int = BATCH_QUESTIONS,
     device: str | torch.device | None = None,
     split: str = "test",
     queries: str = "one",

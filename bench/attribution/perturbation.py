@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.attribution.explained_network import ExplainedNetwork
 
-STEPS = 10
+CURVE_STEPS = 10
 """Number of steps from all pixels to none."""
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 
@@ -24,7 +24,7 @@ def deletion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: 
         scores: (B, H, W). Pixels with equal scores are ordered row by row.
 
     Returns:
-        (B, STEPS + 1), from the whole image to a black one. A good map gives a small mean.
+        (B, CURVE_STEPS + 1), from the whole image to a black one. A good map gives a small mean.
     """
     return _curve(network, images, end=torch.zeros_like(images), query=query, classes=classes, scores=scores)
 
@@ -42,8 +42,8 @@ def insertion(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
 
 
 def area(curve: Tensor) -> Tensor:
-    """Return the area below curves (B, STEPS + 1) over the share of pixels, (B,) in 0 … 1, by the trapezoidal rule."""
-    return torch.trapezoid(curve.double(), dx=1 / STEPS, dim=1)
+    """Return the area below curves (B, CURVE_STEPS + 1) over the share of pixels, (B,) in 0 … 1: trapezoidal rule."""
+    return torch.trapezoid(curve.double(), dx=1 / CURVE_STEPS, dim=1)
 
 
 def _curve(
@@ -55,8 +55,8 @@ def _curve(
     )
     rank = rank.view(len(scores), 1, *scores.shape[1:])
     points = []
-    for step in range(STEPS + 1):
-        changed = rank < round(step * order.shape[1] / STEPS)
+    for step in range(CURVE_STEPS + 1):
+        changed = rank < round(step * order.shape[1] / CURVE_STEPS)
         shares = network.probabilities(torch.where(changed, end, start), query)
         points.append(shares.gather(1, classes[:, None]).squeeze(1))
     return torch.stack(points, dim=1)

@@ -20,7 +20,7 @@ from bench.config import RECIPES
 from bench.conformance.probe import UnfitError
 from bench.data.split import Resident
 from bench.evaluation import snapshots
-from bench.evaluation.evaluate import BATCH as MAX_TEST_BATCH
+from bench.evaluation.evaluate import BATCH_IMAGES as MAX_TEST_BATCH
 from bench.evaluation.evaluate import DivergedError, test
 from bench.model import build
 from bench.training.step import Step, build_optimizer
@@ -30,7 +30,7 @@ from mnistref.common.errors import ProblemError
 from mnistref.spec import VariantSpec
 from mnistref.variants import VARIANTS, change_law
 
-IMAGES, BATCH = 3, 2
+_TEST_IMAGES, _BATCH_IMAGES = 3, 2
 """Numbers of images of the test, and of a batch."""
 _BATCHES = [min(MAX_TEST_BATCH, recipe.batch) for recipe in RECIPES.values()]
 TEST_BATCH_SIZES = sorted({min(_BATCHES), max(_BATCHES)})
@@ -70,9 +70,9 @@ def rehearse(network: str | NetworkSpec, variant: VariantSpec) -> None:
         model = build(network, variant, 0, CPU.device)
         model.load_state_dict(decode(encode(weights), "the weights"))
     with _describe_errors("the test"):
-        for images in (IMAGES, 1):
+        for images in (_TEST_IMAGES, 1):
             split = _random_split(variant, images)
-            test(model, split, BATCH)
+            test(model, split, _BATCH_IMAGES)
             snapshots.take_snapshots(model, split, variant, 1)
 
 
@@ -165,8 +165,8 @@ def _train(
         The weights after the training, and the checkpoint after the first step.
     """
     model = build(network, variant, 0, CPU.device)
-    splits = TrainingSplits(_random_split(variant, 2 * BATCH), _random_split(variant, BATCH))
-    recipe = replace(RECIPES["fast"], batch=BATCH, epochs=1)
+    splits = TrainingSplits(_random_split(variant, 2 * _BATCH_IMAGES), _random_split(variant, _BATCH_IMAGES))
+    recipe = replace(RECIPES["fast"], batch=_BATCH_IMAGES, epochs=1)
     trainer = Trainer(recipe, model, splits, seed=0, computing=CPU)
     if checkpoint:
         trainer.restore(decode(checkpoint[0], "the checkpoint"), checkpoint[1])

@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.data.prefetch import prefetch
 from bench.data.split import Batch, ImageSharing, Split, first_question_per_image, full_background, move_in_one_copy
 
-DEPTH = 3
+PREFETCHED_BATCHES = 3
 """Number of batches that are prepared, or being prepared, in addition to the one in use."""
 
 
@@ -79,7 +79,7 @@ class Streamed(Split):
                 rows = image[first_question_per_image(image[indices], indices, sharing)]
                 yield self._send(rows.numpy(), levels[k] < 1, copy_stream)
 
-        with closing(prefetch(make, DEPTH)) as arriving:
+        with closing(prefetch(make, PREFETCHED_BATCHES)) as arriving:
             for indices, level, sent in zip(move_in_one_copy(parts, self.device), levels, arriving, strict=True):
                 yield self._build_batch(*_receive(sent), indices, level, sharing)
 

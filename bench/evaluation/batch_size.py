@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 
 from bench.common.memory import ran_out
-from bench.evaluation.evaluate import BATCH
+from bench.evaluation.evaluate import BATCH_IMAGES
 
 Made = TypeVar("Made")
 
@@ -30,7 +30,7 @@ def sizes(device: str, trained: int, canvas: int, width: int, free: int | None, 
         drawn: whether maps are drawn at random. The samples depend on the batch size, so it must not depend on the
             free memory.
     """
-    least = min(BATCH, trained)
+    least = min(BATCH_IMAGES, trained)
     if device != "cuda" or drawn:
         return [least]
     numbers = canvas**2 * width

@@ -29,8 +29,8 @@ from bench.model import Output
 
 log = logging.getLogger("bench")
 
-BATCH = 200
-"""Images per batch. A run uses at most the batch size of its training, so that evaluation fits into memory, too."""
+BATCH_IMAGES = 200
+"""Size of a batch. A run uses at most the batch size of its training, so that evaluation fits into memory, too."""
 
 
 class DivergedError(Exception):
@@ -49,7 +49,7 @@ def same_draws(device: torch.device) -> Iterator[None]:
 def accuracy(
     model: nn.Module,
     split: Split,
-    size: int = BATCH,
+    size: int = BATCH_IMAGES,
     group: SingleProcess = SINGLE_PROCESS,
     phase: str = "validation",
 ) -> float:
@@ -149,7 +149,7 @@ _FAULTS = ("unanswered", "odd", "below")
 def test(
     model: nn.Module,
     split: Split,
-    size: int = BATCH,  # noqa: PT028, not a pytest test
+    size: int = BATCH_IMAGES,  # noqa: PT028, not a pytest test
     group: SingleProcess = SINGLE_PROCESS,  # noqa: PT028
     on_batch: Callable[[int], object] | None = None,  # noqa: PT028
 ) -> TestResult:
@@ -189,7 +189,7 @@ class QuestionValues(NamedTuple):
 def measure_questions(
     model: nn.Module,
     split: Split,
-    size: int = BATCH,
+    size: int = BATCH_IMAGES,
     group: SingleProcess = SINGLE_PROCESS,
     on_batch: Callable[[int], object] | None = None,
 ) -> QuestionValues:

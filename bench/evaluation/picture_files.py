@@ -28,8 +28,8 @@ SMALL_IMAGES, SMALL_MAPS = "images.webp", "maps.webp"
 _SMALL = {IMAGES: SMALL_IMAGES, MAPS: SMALL_MAPS}
 MAX_IMAGES = 32
 """Maximal number of images of a run."""
-MAX_HEIGHT = 2048
-"""Maximal height of a file in pixels."""
+MAX_HEIGHT_PIXELS = 2048
+"""Maximal height of a file."""
 SMALL_TILE_PIXELS = 112
 """Maximal side of an image in a small copy, in pixels. Larger ones are reduced."""
 SMALL_BYTES = 15_000
@@ -94,7 +94,7 @@ def read_sheet(folder: Path, name: str, n: int, mode: str, max_side: int) -> Ima
     try:
         with Image.open(path, formats=["PNG", "WEBP"]) as picture:
             width, height = picture.size
-            if width != n * height or height > MAX_HEIGHT:
+            if width != n * height or height > MAX_HEIGHT_PIXELS:
                 raise ValueError(f"{width} × {height} pixels are not {n} squares")
             side = min(height, max_side)
             return picture.convert(mode).resize((n * side, side), Image.Resampling.BOX)

@@ -27,7 +27,7 @@ from mnistref.spec import VariantSpec
 
 log = logging.getLogger("bench")
 
-COUNT = 8
+SNAPSHOT_IMAGES = 8
 _SHARE_DIGITS = 6
 """Number of decimal places of a share."""
 
@@ -90,7 +90,7 @@ class Snapshots(NamedTuple):
 
 
 @torch.inference_mode()
-def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: int = COUNT) -> Snapshots:
+def take_snapshots(model: nn.Module, split: Split, variant: VariantSpec, count: int = SNAPSHOT_IMAGES) -> Snapshots:
     """Return the network's answers to questions about `count` images of a test split, over the range of scales."""
     chosen = choose_questions(split, count, seed=0)
     indices = torch.tensor(chosen, device=split.device)

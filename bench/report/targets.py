@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.evaluation.picture_files import IMAGES, MAX_HEIGHT, TARGETS, read_sheet
+from bench.evaluation.picture_files import IMAGES, MAX_HEIGHT_PIXELS, TARGETS, read_sheet
 from bench.runs.data_folder import list_data_folders
 from mnistref.common.errors import ProblemError
 
@@ -17,7 +17,7 @@ SPLIT = "test"
 
 def read_targets(folder: Path, n: int) -> np.ndarray | None:
     """Return the stored ink of n pictures side by side, bool (H, n·H); None if there is none."""
-    sheet = read_sheet(folder, TARGETS, n, "L", MAX_HEIGHT)
+    sheet = read_sheet(folder, TARGETS, n, "L", MAX_HEIGHT_PIXELS)
     return None if sheet is None else np.asarray(sheet) >= 128
 
 
@@ -38,7 +38,7 @@ def find_targets(
     """
     found = list_data_folders(dataset, places)
     source = next((folder for folder in found if (folder / "dataset.json").is_file()), None)
-    sheet = read_sheet(folder, IMAGES, len(questions), "RGB", MAX_HEIGHT)
+    sheet = read_sheet(folder, IMAGES, len(questions), "RGB", MAX_HEIGHT_PIXELS)
     if source is None or sheet is None or not all(type(index) is int and index >= 0 for index in questions):
         return None
     from mnistref.dataset import MnistRef  # imports torch

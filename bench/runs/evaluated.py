@@ -17,7 +17,7 @@ from bench.data.sets import DataSet, describe_request, read_manifest
 from bench.evaluation import snapshots
 from bench.evaluation.any_model import AnyModel, as_network
 from bench.evaluation.columns import STATUS
-from bench.evaluation.evaluate import BATCH, ZERO, DivergedError, measure_questions, summarize, warn_about_zeros
+from bench.evaluation.evaluate import BATCH_IMAGES, ZERO, DivergedError, measure_questions, summarize, warn_about_zeros
 from bench.evaluation.record_keys import OK
 from bench.runs import records
 from bench.runs.provenance import ReproductionInfo
@@ -51,7 +51,7 @@ def evaluate_file(
     runs: Path,
     computing: ComputeConfig,
     queries: str = "one",
-    batch: int = BATCH,
+    batch: int = BATCH_IMAGES,
 ) -> Path:
     """Test a model on the test split of a data set, write the record of a run, and return its folder.
 

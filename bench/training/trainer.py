@@ -24,7 +24,7 @@ from bench.distributed.global_batch import RowRange
 from bench.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from bench.evaluation.batch_size import in_memory
 from bench.evaluation.columns import DIAGONAL_LSTM
-from bench.evaluation.evaluate import BATCH, DivergedError, accuracy
+from bench.evaluation.evaluate import BATCH_IMAGES, DivergedError, accuracy
 from bench.evaluation.record_keys import BEST_EPOCH, VAL_ACCURACY
 from bench.training.shared_step import build_step
 from bench.training.step import build_optimizer, build_scheduler, set_dropout
@@ -131,7 +131,7 @@ class Trainer:
         available = self._count_units()
         self.batch = min(recipe.batch, available)
         self.steps_per_epoch = available // self.batch
-        self.eval_batch_sizes = [min(BATCH, self.batch)]
+        self.eval_batch_sizes = [min(BATCH_IMAGES, self.batch)]
         set_dropout(model, recipe.dropout)
         self.optimizer = build_optimizer(recipe, model)
         self.step = build_step(

@@ -28,8 +28,9 @@ HEAT = "viridis"
 _OUTLINE = "#FF00FF"  # as in the data set's preview
 _RIGHT, _WRONG, _FAINT = "#007A55", "#B84700", "#555555"
 _CELL, _GAP, _CAPTION, _HEADER, _ANSWER = 1.55, 0.1, 0.42, 0.26, 2.9
-_LINE = 0.19
-_MIN_WIDTH = 7.2  # room for the title
+"""Sizes of the parts of a picture in inches."""
+_LINE_INCHES = 0.19
+_MIN_WIDTH_INCHES = 7.2  # room for the title
 _CHARACTERS_PER_INCH = 13.5  # in a line of 9 points
 _NAME_CHARACTERS = 20  # per line of a network's name
 
@@ -70,14 +71,14 @@ def _new_page(
     width: float, height: float, title: Sequence[str], notes: Sequence[str], outlined: str
 ) -> tuple[Figure, float]:
     """Return a page with room for a body of this size between `title` and `notes`, and the upper edge of the body."""
-    width = max(width + 2 * _GAP, _MIN_WIDTH)
+    width = max(width + 2 * _GAP, _MIN_WIDTH_INCHES)
     name = _wrapped(title[:1], width, 1.4)  # bold
     head, foot = name + _wrapped(title[1:], width, 1.1), _wrapped(notes, width)
-    below = height + _LINE * (len(foot) + 1) + 2 * _GAP
-    whole = 2 * _GAP + _LINE * 1.15 * len(head) + below
+    below = height + _LINE_INCHES * (len(foot) + 1) + 2 * _GAP
+    whole = 2 * _GAP + _LINE_INCHES * 1.15 * len(head) + below
     page = Figure(figsize=(width, whole), facecolor="white")
     for k, line in enumerate(head):
-        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE * 1.15 * k) / whole)
+        at = (2 * _GAP / width, 1 - (2 * _GAP + _LINE_INCHES * 1.15 * k) / whole)
         page.text(*at, line, fontsize=10, va="top", weight="bold" if k < len(name) else "normal")
     _draw_legend(page, foot, outlined)
     return page, below
@@ -116,7 +117,7 @@ def comparison_figure(
         lines = [*names[i - 1], heads[i - 1][1]] if i else []
         for k, line in enumerate(lines):
             style = "normal" if k == len(lines) - 1 else "bold"
-            page.text(2 * _GAP / across, (edge - k * _LINE) / up, line, fontsize=9, va="top", weight=style)
+            page.text(2 * _GAP / across, (edge - k * _LINE_INCHES) / up, line, fontsize=9, va="top", weight=style)
         for j, panels in enumerate(rows[max(0, i - 1)]):
             axes = _axes(page, (2 * _GAP + left + j * (_CELL + _GAP), edge - _CELL, _CELL, _CELL))
             _draw_product(axes, panels) if i else _draw_question(axes, panels)
@@ -240,7 +241,8 @@ def _answer_text(panels: Panels) -> str:
 def _draw_answer(axes: Axes, row: Panels) -> None:
     verdict = _RIGHT if row.right else _WRONG
     for k, line in enumerate(answer_lines(row)):
-        y, color = 0.97 - k * _LINE / _CELL * 1.1, verdict if k == 0 else _FAINT if line.startswith("(") else "black"
+        y = 0.97 - k * _LINE_INCHES / _CELL * 1.1
+        color = verdict if k == 0 else _FAINT if line.startswith("(") else "black"
         weight = "bold" if k == 0 else "normal"
         axes.text(0.03, y, line, fontsize=9, va="top", transform=axes.transAxes, color=color, weight=weight)
 
@@ -265,7 +267,7 @@ def _draw_legend(page: Figure, foot: Sequence[str], outlined: str) -> None:
     """
     width, height = page.get_size_inches()
     key = Patch(facecolor="none", edgecolor=_OUTLINE)
-    at = (2 * _GAP / width, (_GAP * 1.2 + _LINE * (len(foot) + 1)) / height)
+    at = (2 * _GAP / width, (_GAP * 1.2 + _LINE_INCHES * (len(foot) + 1)) / height)
     page.legend(
         [key] if outlined else [],
         [f"outline of {outlined}"] if outlined else [],
@@ -278,7 +280,7 @@ def _draw_legend(page: Figure, foot: Sequence[str], outlined: str) -> None:
         handlelength=1.2,
     )
     for k, line in enumerate(foot):
-        y = (_GAP + _LINE * (len(foot) - k)) / height
+        y = (_GAP + _LINE_INCHES * (len(foot) - k)) / height
         page.text(2 * _GAP / width, y, line, fontsize=8.5, va="top", color=_FAINT)
 
 

@@ -15,9 +15,9 @@ from mnistref.storage.manifest import read_manifest
 
 OUTLINE, BOX = (255, 0, 255), (0, 255, 255)
 _PAPER, _INK, _FAINT = (250, 250, 250), (30, 30, 30), (100, 100, 100)
-_GAP, _LINE, _SWATCH = 14, 20, 11
-_CAPTION = 2 * _LINE
-_MIN_WIDTH = 640  # room for the heading over few images
+_GAP_PIXELS, _LINE_PIXELS, _SWATCH_PIXELS = 14, 20, 11
+_CAPTION_PIXELS = 2 * _LINE_PIXELS
+_MIN_WIDTH_PIXELS = 640  # room for the heading over few images
 
 
 def contact_sheet(
@@ -39,17 +39,17 @@ def contact_sheet(
     side = dataset.variant.canvas * zoom
     shown = min(images, len(dataset))
     columns = min(columns, shown)
-    width = max(columns * (side + _GAP) + _GAP, _MIN_WIDTH)
+    width = max(columns * (side + _GAP_PIXELS) + _GAP_PIXELS, _MIN_WIDTH_PIXELS)
     heading = _heading(dataset, shown, boxes, width)
-    cell = _GAP + side + _CAPTION
-    sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP), _PAPER)
+    cell = _GAP_PIXELS + side + _CAPTION_PIXELS
+    sheet = Image.new("RGB", (width, heading.height + -(-shown // columns) * cell + _GAP_PIXELS), _PAPER)
     sheet.paste(heading)
     draw = ImageDraw.Draw(sheet)
     every = MnistRef(folder, dataset.split, "all") if _has_several_answers(dataset.variant) else None
     box = read_split(folder, dataset.split, "digit_box")["digit_box"] if boxes else None
     for k in range(shown):
         sample = dataset[k]
-        x, y = _GAP + k % columns * (side + _GAP), heading.height + _GAP + k // columns * cell
+        x, y = _GAP_PIXELS + k % columns * (side + _GAP_PIXELS), heading.height + _GAP_PIXELS + k // columns * cell
         mask = np.asarray(sample["mask"]) if every is None else _mask_of_answers(every, k, sample["query"])
         picture = _picture(sample, mask, zoom, None if box is None else box[k])
         sheet.paste(picture, (x, y))
@@ -107,20 +107,20 @@ def _heading(dataset: MnistRef, shown: int, boxes: bool, width: int) -> Image.Im
     variant = dataset.variant
     note = f"{variant.name} is {variant.note}." if variant.note else ""
     which = f"{dataset.manifest.folder_name}, split {dataset.split}, images 0–{shown - 1} of {len(dataset):,}"
-    text = [line for paragraph in (variant.description, note) for line in _wrapped(paragraph, width - 2 * _GAP)]
-    sheet = Image.new("RGB", (width, _GAP + 24 + _LINE * (len(text) + 1)), _PAPER)
+    text = [line for paragraph in (variant.description, note) for line in _wrapped(paragraph, width - 2 * _GAP_PIXELS)]
+    sheet = Image.new("RGB", (width, _GAP_PIXELS + 24 + _LINE_PIXELS * (len(text) + 1)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), _printable(which), _INK, _font(17))
+    draw.text((_GAP_PIXELS, _GAP_PIXELS), _printable(which), _INK, _font(17))
     for k, line in enumerate(text):
-        draw.text((_GAP, _GAP + 26 + k * _LINE), line, _FAINT, _font(14))
-    x, y = _GAP, _GAP + 26 + len(text) * _LINE
+        draw.text((_GAP_PIXELS, _GAP_PIXELS + 26 + k * _LINE_PIXELS), line, _FAINT, _font(14))
+    x, y = _GAP_PIXELS, _GAP_PIXELS + 26 + len(text) * _LINE_PIXELS
     several = _has_several_answers(variant)
     outline = "outlines of all right digits' masks" if several else "outline of the queried digit's mask"
     outline = outline if variant.asks else "outline of the digit's mask"
     for color, what in [(OUTLINE, outline), *[(BOX, "box of each digit")] * boxes]:
-        draw.rectangle((x, y + 4, x + _SWATCH, y + 4 + _SWATCH), color, _FAINT)
-        draw.text((x + _SWATCH + 6, y), what, _FAINT, _font(14))
-        x += _SWATCH + 30 + int(_font(14).getlength(what))
+        draw.rectangle((x, y + 4, x + _SWATCH_PIXELS, y + 4 + _SWATCH_PIXELS), color, _FAINT)
+        draw.text((x + _SWATCH_PIXELS + 6, y), what, _FAINT, _font(14))
+        x += _SWATCH_PIXELS + 30 + int(_font(14).getlength(what))
     return sheet
 
 
@@ -135,11 +135,11 @@ def _caption(
     scale = f"scale {sample['scale']:.2f}"
     draw.text((x + side - font.getlength(scale), y), scale, _FAINT, font)
     for line, (word, names) in enumerate([*lines, ("label", labels)]):
-        draw.text((x, y + line * (_LINE - 3)), f"{word} {'/'.join(names)}", _INK, font)
+        draw.text((x, y + line * (_LINE_PIXELS - 3)), f"{word} {'/'.join(names)}", _INK, font)
         left = x + int(font.getlength(f"{word} {'/'.join(names)}")) + 8
         for k, name in enumerate(name for name in names if name in COLORS):
-            place = left + k * (_SWATCH + 3), y + line * (_LINE - 3) + 3
-            draw.rectangle((*place, place[0] + _SWATCH, place[1] + _SWATCH), COLORS[name], _FAINT)
+            place = left + k * (_SWATCH_PIXELS + 3), y + line * (_LINE_PIXELS - 3) + 3
+            draw.rectangle((*place, place[0] + _SWATCH_PIXELS, place[1] + _SWATCH_PIXELS), COLORS[name], _FAINT)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -26,8 +26,8 @@ CHECK_VERSION = f"4 {PIL.__version__}"
 with suppress(AttributeError, OSError):
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print warnings about TIFF files to stderr
 
-_DRAFT = 256
-_STRIP = 1 << 20  # pixels converted at a time, which bounds the memory of intermediate images
+_DRAFT_PIXELS = 256  # minimal side of a JPEG that is decoded at a reduced size
+_STRIP_PIXELS = 1 << 20  # converted at a time, which bounds the memory of intermediate images
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _open_upright(
     with file, closing(Image.open(file, formats=FORMATS)) as image:
         size = image.size
         if draft:
-            image.draft(None, (_DRAFT, _DRAFT))
+            image.draft(None, (_DRAFT_PIXELS, _DRAFT_PIXELS))
         reduced = image.size != size
         with pool.reserve_memory(_cost(image, size, pool, file_bytes)):
             image.load()
@@ -198,7 +198,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
-    rows = max(1, _STRIP // image.width)
+    rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield image.crop((0, top, image.width, min(top + rows, image.height))), top
 

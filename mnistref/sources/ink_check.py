@@ -36,7 +36,7 @@ _NEARLY_ALL = "are nearly all ink, as masks count it (above 0); save them white 
 _HARDLY_SEEN = f"can hardly be seen, their brightest value is below {ONE_FAINT}; make them brighter, or remove them"
 _ALL_OVER = "have ink all over their square, as masks count it (above 0); set their ground to 0"
 _FAR, _STROKE = 3, 0.25
-_PART = 4096  # images at a time, for the memory
+_PART_IMAGES = 4096  # checked at a time, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Ink:
 
 def count_ink(images: np.ndarray) -> Ink:
     """Return the counts of images, u1 (M, 28, 28)."""
-    parts = [images[first : first + _PART] for first in range(0, len(images), _PART)]
+    parts = [images[first : first + _PART_IMAGES] for first in range(0, len(images), _PART_IMAGES)]
     outer = np.ones((GLYPH, GLYPH), bool)
     outer[1:-1, 1:-1] = False
     return Ink(
@@ -153,7 +153,7 @@ def _cleaning(images: np.ndarray, counted: Ink) -> str:
     """Return advice for a background that is not black: the largest value to set to 0."""
     if counted.stray.mean() <= STRAY:
         return "save them without noise, or set dark values to 0"
-    some = images[np.argsort(counted.stray)[-_PART:]]
+    some = images[np.argsort(counted.stray)[-_PART_IMAGES:]]
     stray = some[stray_ink(some)]
     return f"set values up to {np.percentile(stray, 99):.0f} to 0"
 

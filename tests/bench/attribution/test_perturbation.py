@@ -21,11 +21,11 @@ def test_deletion_follows_the_removed_pixels():
     useful = torch.zeros(2, 10, 10)
     useful[:, :, :5] = 1
     first, last = (perturbation.deletion(network, IMAGES, ZEROS, ZEROS, scores) for scores in (useful, 1 - useful))
-    assert first.shape == (2, perturbation.STEPS + 1)
-    expected = (1 - 2 * torch.linspace(0, 1, perturbation.STEPS + 1)).clamp(0, 1)
+    assert first.shape == (2, perturbation.CURVE_STEPS + 1)
+    expected = (1 - 2 * torch.linspace(0, 1, perturbation.CURVE_STEPS + 1)).clamp(0, 1)
     torch.testing.assert_close(first[0], expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(
-        last[0], (2 - 2 * torch.linspace(0, 1, perturbation.STEPS + 1)).clamp(0, 1), atol=1e-4, rtol=0
+        last[0], (2 - 2 * torch.linspace(0, 1, perturbation.CURVE_STEPS + 1)).clamp(0, 1), atol=1e-4, rtol=0
     )
     torch.testing.assert_close(perturbation.area(first), torch.full((2,), 0.25, dtype=torch.float64), atol=1e-3, rtol=0)
     torch.testing.assert_close(perturbation.area(last), torch.full((2,), 0.75, dtype=torch.float64), atol=1e-3, rtol=0)
