@@ -1,10 +1,12 @@
-"""The meaning of a result: its measures of fixed answers and maps. A change of it needs a new `RESULT_FORMAT`.
+"""The meaning of a result, with and without questions: its fields, and its measures of fixed answers and maps.
 
-`python -m tests.integration.test_result_format` writes the golden file again, after RESULT_FORMAT was raised.
+A change of the meaning needs a new `RESULT_FORMAT`. A new field does not, because results that lack it mean what they
+meant. `python -m tests.integration.test_result_format RUN …` then writes the golden files again.
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,14 @@ from bench.evaluation.evaluate import test as evaluate
 from bench.model import Output
 from bench.runs import experiment, records
 from bench.runs.validation import RESULT_FORMAT
-from tests.bench.runs.helpers import configured
+from mnistref.variants import get_variant
+from tests.bench.runs.helpers import SHORT, configured
 
-GOLDEN = Path(__file__).with_name("result_format.json")
+GOLDEN = {
+    True: Path(__file__).with_name("result_format.json"),
+    False: Path(__file__).with_name("result_format_without_question.json"),
+}
+"""Whether images come with questions → the golden file of such results."""
 QUESTIONS, SIZE = 60, 24
 
 
@@ -29,15 +36,19 @@ class Recorded(torch.nn.Module):
         super().__init__()
         self.logits, self.masks, self.first = logits, masks, 0
 
-    def forward(self, images: torch.Tensor, query: torch.Tensor) -> Output:
+    def forward(self, images: torch.Tensor, query: torch.Tensor | None = None) -> Output:
         rows = slice(self.first, self.first + len(images))
         self.first = rows.stop
         return Output(self.logits[rows], [mask[rows] for mask in self.masks], slots=(1, 2))
 
 
-def measures() -> dict:
-    """Return the measures of 60 questions about images with up to three digits, of two maps of odd sizes."""
-    rng = np.random.default_rng(3)
+def measures(asks: bool) -> dict:
+    """Return the measures of answers about 60 images with up to three digits, and of two maps of odd sizes.
+
+    Args:
+        asks: whether each image has a question with one of five answers. Otherwise, its label is one of ten classes.
+    """
+    rng, classes = np.random.default_rng(3), 5 if asks else 10
 
     def integers(low: int, high: int, *shape: int) -> torch.Tensor:
         return torch.from_numpy(rng.integers(low, high, shape))
@@ -52,12 +63,13 @@ def measures() -> dict:
         image=torch.arange(QUESTIONS),
         slot=integers(0, 3, QUESTIONS),
         query=integers(0, 10, QUESTIONS),
-        label=integers(0, 5, QUESTIONS),
+        label=integers(0, classes, QUESTIONS),
         scale=torch.from_numpy(rng.uniform(0.5, 3, QUESTIONS).astype(np.float32)),
         images=torch.zeros(QUESTIONS, SIZE, SIZE, 3, dtype=torch.uint8),
         instance=instance,
+        asks=asks,
     )
-    logits = torch.from_numpy(rng.normal(size=(QUESTIONS, 5)))
+    logits = torch.from_numpy(rng.normal(size=(QUESTIONS, classes)))
     logits[torch.arange(0, QUESTIONS, 2), split.label[::2]] += 3
     first = torch.from_numpy(rng.random((QUESTIONS, 1, 12, 12), np.float32))
     last = torch.from_numpy(rng.random((QUESTIONS, 1, 5, 5), np.float32) ** 4)
@@ -65,65 +77,92 @@ def measures() -> dict:
     return evaluate(Recorded(logits, [first, last]), split, 25).measures
 
 
+def asks_of(folder: Path) -> bool:
+    """Return whether the images of a run come with questions."""
+    return get_variant(records.read_result(folder)["variant"]).asks
+
+
 def description(folder: Path) -> dict:
-    """Return what the golden file holds: the format, the names and types of a real result, and the measures above."""
+    """Return the content of a golden file: the format, names and types of a real result, and the measures above."""
     result = records.read_result(folder)
     names = {name: type(value).__name__ for name, value in result.items()}
-    return {"result_format": RESULT_FORMAT, "fields": names, "measures": measures()}
+    return {"result_format": RESULT_FORMAT, "fields": names, "measures": measures(asks_of(folder))}
 
 
-def difference(now: dict, golden: dict) -> list[str]:
-    """Return the names of the fields and measures that differ."""
-    names = now["fields"].keys() | golden["fields"].keys() | now["measures"].keys() | golden["measures"].keys()
-    wrong = {name for name in names if now["fields"].get(name) != golden["fields"].get(name)}
-    for name in now["measures"].keys() & golden["measures"].keys():
+def changed(now: dict, golden: dict) -> list[str]:
+    """Return the names of the fields and measures of the golden file that are gone, or have another type or value."""
+    wrong = {name for name, kind in golden["fields"].items() if now["fields"].get(name) != kind}
+    wrong |= golden["measures"].keys() - now["measures"].keys()
+    for name in golden["measures"].keys() - wrong:
         value, known = now["measures"][name], golden["measures"][name]
         if isinstance(value, dict):
             value, known = (np.array([*x.values()]) for x in (value, known))
         wrong |= set() if value == pytest.approx(known, rel=1e-4, abs=1e-6) else {name}
-    return sorted(wrong | (now["measures"].keys() ^ golden["measures"].keys()))
+    return sorted(wrong)
+
+
+def added(now: dict, golden: dict) -> list[str]:
+    """Return the names of the fields and measures that the golden file lacks."""
+    return sorted({name for part in ("fields", "measures") for name in now[part].keys() - golden[part].keys()})
 
 
 @pytest.fixture(scope="module")
-def finished(mini, tmp_path_factory) -> Path:
-    return experiment.run(configured(mini, "pan"), mini, tmp_path_factory.mktemp("runs"))
+def finished(mini, make, tmp_path_factory) -> dict[bool, Path]:
+    """Return a finished run on images with questions, and one on images without."""
+    mone = make("mone", sizes={"train": 60, "val": 20, "test": 20}, canvas=32, scales=(0.5, 1.0), distractors=1)
+    runs = tmp_path_factory.mktemp("runs")
+    return {
+        asks: experiment.run(configured(data, attn, replace(SHORT, epochs=1)), data, runs)
+        for asks, data, attn in ((True, mini, "pan"), (False, mone, "san"))
+    }
 
 
-def test_the_meaning_of_a_result_changes_only_with_its_format(finished):
-    golden, now = json.loads(GOLDEN.read_text(encoding="utf-8")), description(finished)
-    changed = difference(now, golden)
+@pytest.mark.parametrize("asks", GOLDEN)
+def test_the_meaning_of_a_result_changes_only_with_its_format(asks, finished):
+    golden, now = json.loads(GOLDEN[asks].read_text(encoding="utf-8")), description(finished[asks])
     raised = now["result_format"] != golden["result_format"]
-    assert not changed or raised, f"{', '.join(changed)} changed: raise RESULT_FORMAT, and write the golden file again"
-    assert not raised, f"write {GOLDEN.name} again"
+    wrong = changed(now, golden)
+    assert not wrong or raised, f"{', '.join(wrong)} changed: raise RESULT_FORMAT, and write the golden files again"
+    assert not raised, "write the golden files again"
+    assert added(now, golden) == [], "write the golden files again"
+
+
+def test_results_without_questions_have_fields_of_their_own(finished):
+    with_questions, without = (set(description(finished[asks])["fields"]) for asks in GOLDEN)
+    assert without - with_questions == {"step_over_none", "top5"}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "mask_correctness", "tpr", "pointing", "pr_area", "n_scale_0.5_1.0"])
 def test_a_changed_measure_of_a_result_is_noticed(name, finished):
-    now = description(finished)
-    changed = {**now, "measures": {**now["measures"], name: now["measures"][name] * 1.001}}
-    assert difference(now, now) == []
-    assert difference(changed, now) == [name]
+    now = description(finished[True])
+    other = {**now, "measures": {**now["measures"], name: now["measures"][name] * 1.001}}
+    assert changed(now, now) == added(now, now) == []
+    assert (changed(other, now), added(other, now)) == ([name], [])
 
 
-def test_a_field_of_a_result_that_is_missing_or_of_another_type_is_noticed(finished):
-    now = description(finished)
-    fewer = {name: kind for name, kind in now["fields"].items() if name != "train_step_ms"}
-    assert difference({**now, "fields": fewer}, now) == ["train_step_ms"]
-    assert difference({**now, "fields": {**now["fields"], "seconds": "str"}}, now) == ["seconds"]
+def test_a_field_of_a_result_that_is_missing_of_another_type_or_new_is_noticed(finished):
+    now = description(finished[False])
+    fewer = {**now, "fields": {name: kind for name, kind in now["fields"].items() if name != "top5"}}
+    assert (changed(fewer, now), added(fewer, now)) == (["top5"], [])
+    assert changed({**now, "fields": {**now["fields"], "seconds": "str"}}, now) == ["seconds"]
+    assert (changed(now, fewer), added(now, fewer)) == ([], ["top5"])
+    less = {**now, "measures": {name: value for name, value in now["measures"].items() if name != "pr_curve"}}
+    assert (changed(less, now), added(now, less)) == (["pr_curve"], ["pr_curve"])
 
 
-def main(folder: Path) -> int:
-    """Write the golden file, unless the meaning changed and RESULT_FORMAT did not."""
-    now = description(folder)
-    before = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else now
-    if difference(now, before) and before["result_format"] == RESULT_FORMAT:
-        print(f"{', '.join(difference(now, before))} changed: raise RESULT_FORMAT first", file=sys.stderr)
-        return 1
-    GOLDEN.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+def main(folders: list[Path]) -> int:
+    """Write the golden files, unless the meaning changed and RESULT_FORMAT did not."""
+    for folder in folders:
+        now, path = description(folder), GOLDEN[asks_of(folder)]
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
+        if (wrong := changed(now, before)) and before["result_format"] == RESULT_FORMAT:
+            print(f"{', '.join(wrong)} changed: raise RESULT_FORMAT first", file=sys.stderr)
+            return 1
+        path.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.integration.test_result_format FOLDER_OF_A_FINISHED_RUN_OF_PAN_ON_MINI")
-    sys.exit(main(Path(sys.argv[1])))
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m tests.integration.test_result_format RUN …, runs of pan on mini and of san on mone")
+    sys.exit(main([Path(name) for name in sys.argv[1:]]))
