@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,12 @@ from PIL import Image
 from bench.report.page import page
 from tests.bench.report.helpers import curve_of, draw_pictures
 from tests.bench.runs.measured_questions import write_attack, write_swap
+from tests.integration.browser import look
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: test)")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="chromium or chromedriver is missing: apt install chromium-driver"
-)
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra: test)")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
 SCALES = ("0.5_1.0", "1.0_1.5", "1.5_2.0", "2.0_2.5", "2.5_3.0")
@@ -112,19 +105,6 @@ def address(tmp_path_factory) -> str:
     return (top / "report.html").as_uri()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def browser(chromium, address) -> Any:
     """Load the page on a light and wide screen, and return the browser."""
@@ -133,13 +113,6 @@ def browser(chromium, address) -> Any:
     chromium.get_log("browser")
     chromium.get(address)
     return chromium
-
-
-def look(browser: Any, scheme: str, width: int) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def head(browser: Any, name: str) -> Any:
@@ -318,25 +291,6 @@ def test_a_narrow_screen_scrolls_within_tables_only(width, browser):
     assert scrolled == 0
     board = "const e = document.querySelector('.board'); return [e.scrollWidth > e.clientWidth, e.tabIndex]"
     assert browser.execute_script(board) == [True, 0]
-
-
-def test_a_board_of_the_usual_columns_fits_on_1300_pixels(chromium, tmp_path):
-    """The width here is 1150, because three usual columns are missing, which take 150 pixels."""
-    (tmp_path / "runs").mkdir()
-    costs = {"peak_memory_mb": 136.0, "infer_ms_per_image": 7.29, "train_step_ms": 1896.0, "params": 203_982}
-    maps = {"tpr": 0.222, "pointing": 0.026, "digits": "mnist"}
-    for attn in ("san", "pan-ctx", "brnn2,arnn", "ltpa-dp"):
-        for seed, recipe in ((0, "fast"), (1, "fast"), (0, "fast,epochs=20")):
-            accuracy = 0.5 + len(attn) / 100
-            write_run(tmp_path / "runs", attn, seed, accuracy, recipe=recipe, variant="mref", **costs, **maps)
-    (tmp_path / "report.html").write_text(page(tmp_path / "runs", tmp_path), encoding="utf-8")
-    look(chromium, "light", 1150)
-    chromium.get((tmp_path / "report.html").as_uri())
-    script = """const board = document.querySelector(".board");
-        return [board.scrollWidth - board.clientWidth, document.querySelectorAll("#leaderboard thead th").length]"""
-    beyond, columns = chromium.execute_script(script)
-    assert beyond <= 0
-    assert columns >= 16
 
 
 def test_a_wide_screen_is_used_and_no_recipe_is_cut_off(browser):
