@@ -106,6 +106,7 @@ def _show_result(run: Path, resolved: "ResolvedRun", root: Path, picture: bool) 
     """Log what the run found, and the commands that come next. Draw the picture if matplotlib is installed."""
     from importlib.util import find_spec
 
+    from bench.attention.user_code import describe_error
     from bench.runs.summary import describe_run, has_map, suggest_commands
     from bench.visualization import attention_maps
     from mnistref.common.errors import ProblemError
@@ -118,6 +119,8 @@ def _show_result(run: Path, resolved: "ResolvedRun", root: Path, picture: bool) 
             attention_maps.save_picture(run, file, root, resolved.data)
         except (OSError, ProblemError) as error:  # such as a read-only folder; the run itself is finished
             logging.warning("no picture: %s", error)
+        except Exception as error:  # user code may raise any error
+            logging.warning("no picture: %s", describe_error(error))
     logging.info("%s", suggest_commands(in_user_spelling(run), in_user_spelling(file) if file.exists() else None))
 
 

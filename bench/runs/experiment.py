@@ -53,6 +53,8 @@ __all__ = ["ExecutionOptions", "RunSettings", "configure", "prepare_dataset", "r
 
 log = logging.getLogger("bench")
 
+_SEE_TRACEBACK = f"see {records.TRACEBACK} in the run's folder, or use --debug"
+
 
 def run(
     config: RunConfig,
@@ -161,7 +163,7 @@ def _run_and_record(context: RunContext, model: SlotNetwork) -> None:
             reason = explain_nondeterminism(error) or describe_error(error)
             records.write_traceback(folder, stack)
             _write_result(context, started, {STATUS: FAILED, REASON: reason})
-            raise RunProblemError(f"{folder}: failed: {reason}") from error
+            raise RunProblemError(f"{folder}: failed: {reason}; {_SEE_TRACEBACK}") from error
     if out_of_memory:  # after the except clause, so that the error and the tensors of its frames are released
         del model
         processes = context.options.group.size
@@ -169,7 +171,7 @@ def _run_and_record(context: RunContext, model: SlotNetwork) -> None:
         reason += f" ({where})" * bool(where)
         records.write_traceback(folder, stack)
         _write_result(context, started, {STATUS: FAILED, REASON: reason})
-        raise RunProblemError(f"{folder}: failed: {reason}")
+        raise RunProblemError(f"{folder}: failed: {reason}{f'; {_SEE_TRACEBACK}' * bool(where)}")
     _write_result(context, started, {STATUS: OK, **outcome})
     accuracy = outcome[ACCURACY]
     assert isinstance(accuracy, float)

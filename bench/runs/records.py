@@ -60,7 +60,7 @@ log = logging.getLogger("bench")
 
 HISTORY, RESULT, WEIGHTS = "history.jsonl", "result.json", "weights.safetensors"
 TRACEBACK = "traceback.txt"
-"""The file of a failed run with the traceback of the error."""
+"""The file with the traceback of the error that ended a run or its timing."""
 MANY_RUNS = 20
 """Number of runs whose reading may take long, so that the user is informed."""
 
@@ -111,7 +111,7 @@ def start_run(
 
 
 def write_traceback(run: Path, text: str) -> None:
-    """Write the traceback of the error that ended a run into its folder."""
+    """Write the traceback of the error that ended a run, or its timing, into its folder."""
     write_whole(run / TRACEBACK, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import cli
 from bench.attention import plugins, user_code
 from bench.conformance.checks import Finding, check_mechanism, describe_verdict
+from bench.evaluation.columns import COSTS
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError
 from tests.bench.bench_command import TRAINING
@@ -232,7 +233,9 @@ def test_failed_run_stores_the_traceback(mini, tmp_path, checked_here):
     run = ["run", "--attn", f"{path}:Own", "--data", mini, "--runs", tmp_path / "runs", "--questions", "one", *TRAINING]
     done = call(*run, code=6)
     assert "Traceback" not in done.stderr
-    assert f"failed: OSError: late error ({where})" in done.stderr.splitlines()[-1]
+    assert done.stderr.endswith(
+        f"failed: OSError: late error ({where}); see traceback.txt in the run's folder, or use --debug\n"
+    )
     (folder,) = (tmp_path / "runs").glob("mini-*")
     result = json.loads((folder / records.RESULT).read_text())
     assert (result["status"], result["reason"]) == ("failed", f"OSError: late error ({where})")
@@ -247,6 +250,28 @@ def test_failed_run_stores_the_traceback(mini, tmp_path, checked_here):
     path.write_text(path.read_text().replace("self.calls > 3", "False"))
     again = call(*run, code=0)
     assert not (Path(again.stdout.strip()) / records.TRACEBACK).exists()
+
+
+def test_errors_after_the_test_keep_the_result(mini, tmp_path, checked_here):
+    """The module raises in the timing and for the picture."""
+    path = write_module(
+        tmp_path,
+        forward="if {'time_networks', 'save_picture'} & {frame.name for frame in traceback.extract_stack()}: 1 / 0",
+    )
+    path.write_text(f"import traceback\n{path.read_text()}")
+    where = line_of(path, "1 / 0")
+    run = ["run", "--attn", f"{path}:Own", "--data", mini, *TRAINING, "--runs", tmp_path / "runs", "--picture"]
+    done = call(*run, code=0)
+    error = f"ZeroDivisionError: division by zero ({where})"
+    assert f"the timing failed: {error}; the test is done and its result is kept, without times; see" in done.stderr
+    assert "--no-timing omits the timing\ntest accuracy " in done.stderr
+    assert f"no picture: {error}\n" in done.stderr
+    folder = Path(done.stdout.strip())
+    assert f'{path}", line {where.partition(":")[2]}, in forward' in (folder / records.TRACEBACK).read_text()
+    result = records.read_result(folder)
+    assert (result["status"], {result[name] for name in COSTS}) == ("ok", {None})
+    assert result["accuracy"] == records.read_answers(folder)["right"].mean()
+    assert records.is_finished(folder)
 
 
 def test_stored_traceback_is_deleted_when_the_run_is_started_again(mini, tmp_path, checked_here, monkeypatch):
