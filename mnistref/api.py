@@ -137,16 +137,22 @@ def load(
             or `options` are given for a folder.
         DataProblemError: a source or a file of the data set is damaged or missing.
     """
+    folder = find_data_set(name_or_path, root, **options)
+    return MnistRef(folder, split, queries, transforms, transform=transform, target_transform=target_transform)
+
+
+def find_data_set(
+    name_or_path: str | Path, root: str | Path = "data_cache", **options: Unpack[GenerateOptions]
+) -> Path:
+    """Return the folder of the data set that `load` reads. The arguments and errors are those of `load`."""
     if isinstance(name_or_path, str) and name_or_path in VARIANTS:
-        folder = generate(name_or_path, root, **_complete(name_or_path, options))
-    elif not Path(name_or_path).is_dir():
+        return generate(name_or_path, root, **_complete(name_or_path, options))
+    if not Path(name_or_path).is_dir():
         hint = did_you_mean(str(name_or_path), list(VARIANTS))
         raise UsageProblemError(f"{str(name_or_path)!r}: no variant, and no folder of a data set; {hint}")
-    elif options:
+    if options:
         raise UsageProblemError(f"{', '.join(options)}: only for a variant; {name_or_path} is a folder")
-    else:
-        folder = Path(name_or_path)
-    return MnistRef(folder, split, queries, transforms, transform=transform, target_transform=target_transform)
+    return Path(name_or_path)
 
 
 def _complete(variant: str, options: GenerateOptions) -> GenerateOptions:

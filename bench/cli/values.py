@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistref.common.click_program import EXISTING
 from mnistref.spec import MAX_DIGITS
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ class TaskName(_TextType):
         from bench.tasks import TASKS
 
         return "|".join([*TASKS, "folder:DIR"])
+
+
+class DataSetName(_TextType):
+    """A data set: the name of a variant or a task, or a folder, which must exist if it is written with a slash."""
+
+    name = "data"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name or the path."""
+        text = str(value)
+        is_path = "/" in text and not text.startswith("folder:")
+        return str(EXISTING.convert(text, param, ctx)) if is_path else text
 
 
 class Shard(_ShardType):

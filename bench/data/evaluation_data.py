@@ -11,12 +11,12 @@ from bench.data.loading import load_questions, load_split
 from bench.data.split import Split
 from bench.tasks import is_task_name, prepare_task
 from bench.tasks.store import is_task
-from mnistref.api import load
+from mnistref import api
 from mnistref.dataset import MnistRef, Triples
 from mnistref.spec import VariantSpec
 
 ROOT = Path("data_cache")
-"""Folder of tasks that are prepared."""
+"""Folder of data sets and tasks that are generated or prepared."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,24 @@ class EvaluationData:
         return load_questions(self.dataset, device)
 
 
+def find_data_set(dataset: str | Path, root: Path) -> Path:
+    """Return the folder of a data set. A variant is generated, and a task is prepared, if it does not exist.
+
+    Args:
+        dataset: the folder of a data set or of a prepared task; the name of a variant, see `mnistref.load`; or the name
+            of a task or `folder:DIR`.
+        root: folder of all data.
+
+    Raises:
+        UsageProblemError: there is no such data set.
+        DataProblemError: a source cannot be fetched, or is damaged.
+    """
+    if isinstance(dataset, str) and is_task_name(dataset):
+        return prepare_task(dataset, root)
+    folder = Path(dataset)
+    return folder if is_task(folder) else api.find_data_set(dataset, root)
+
+
 def open_data(dataset: MnistRef | str | Path, split: str, queries: str) -> EvaluationData:
     """Return the questions of a data set.
 
@@ -63,14 +81,15 @@ def open_data(dataset: MnistRef | str | Path, split: str, queries: str) -> Evalu
         UsageProblemError: there is no such data set or split.
         DataProblemError: a file is missing or damaged.
     """
-    if isinstance(dataset, str) and is_task_name(dataset):
-        dataset = prepare_task(dataset, ROOT)
-    if not isinstance(dataset, MnistRef) and is_task(Path(dataset)):
-        folder = Path(dataset)
-        manifest = sets.read_manifest(folder)
-        manifest.require_split(split)
-        return EvaluationData(folder, split, manifest.variant, sets.read_triples(folder, split, queries))
-    data = dataset if isinstance(dataset, MnistRef) else load(dataset, split, queries)
+    if isinstance(dataset, MnistRef):
+        data = dataset
+    else:
+        folder = find_data_set(dataset, ROOT)
+        if is_task(folder):
+            manifest = sets.read_manifest(folder)
+            manifest.require_split(split)
+            return EvaluationData(folder, split, manifest.variant, sets.read_triples(folder, split, queries))
+        data = MnistRef(folder, split, queries)
     if not len(data):
         raise ValueError("the data set has no questions: pass a slice with one or more")
     if data.transforms or data.transform or data.target_transform:

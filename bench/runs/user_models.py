@@ -43,20 +43,30 @@ def make_user_model(text: str) -> UserModel:
     Raises:
         UsageProblemError: there is no such file or function, or it raises, or it does not return something callable.
     """
-    file, separator, function = text.partition(".py:")
-    path = Path(f"{file}.py")
-    if not separator or not function or "#" in function:
-        raise UsageProblemError(f"{text}: give path/to/file.py:function")
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:function") from error
+    path, function, source = _read_source(text)
     model, neighbours = execute_file(path, source, lambda module: _call(module, function, path))
     file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
     name = f"{file_name}:{function}#{hash_source(source, neighbours)}"
     where = path.resolve()
     near_files = {f"{name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
     return UserModel(name, model, {name: path_to_text(where), **near_files})
+
+
+def require_model_file(text: str) -> None:
+    """Raise UsageProblemError if this is not path/to/file.py:function, or the file cannot be read."""
+    _read_source(text)
+
+
+def _read_source(text: str) -> tuple[Path, str, bytes]:
+    """Return the path of the file, the name of the function and the content of the file."""
+    file, separator, function = text.partition(".py:")
+    path = Path(f"{file}.py")
+    if not separator or not function or "#" in function:
+        raise UsageProblemError(f"{text}: give path/to/file.py:function")
+    try:
+        return path, function, path.read_bytes()
+    except OSError as error:
+        raise UsageProblemError(f"{path}: {error.strerror}; give path/to/file.py:function") from error
 
 
 def _call(module: ModuleType, name: str, path: Path) -> Model:
