@@ -8,7 +8,7 @@ import click
 
 from bench.cli.values import DataSetName
 from bench.config import DEVICES
-from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
+from mnistref.common.click_program import FOLDER, Choice, HeadedCommand, headed_option
 from mnistref.common.console import emit, in_user_spelling
 from mnistref.spec import UNITS
 
@@ -37,12 +37,12 @@ _device = partial(headed_option, "Device")
 )
 @_data(
     "--queries",
-    type=click.Choice(UNITS),
+    type=Choice(UNITS),
     default="one",
     show_default=True,
     help="Which questions about each image are asked, as in `bench run`.",
 )
-@_device("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the model runs.")
+@_device("--device", type=Choice(DEVICES), default="auto", show_default=True, help="Where the model runs.")
 @_device("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per call.")
 @_record("--runs", type=FOLDER, help="Folder to save the record in.  [default: ROOT/runs]")
 def evaluate(

@@ -24,7 +24,7 @@ from bench.config import (
     RECIPES,
     Recipe,
 )
-from mnistref.common.click_program import EXISTING, FOLDER, Command, headed_option
+from mnistref.common.click_program import EXISTING, FOLDER, Choice, Command, headed_option
 from mnistref.common.text_table import table
 from mnistref.spec import UNITS
 
@@ -134,21 +134,21 @@ add_compute_options = _option_group(
     [
         _device(
             "--device",
-            type=click.Choice(DEVICES),
+            type=Choice(DEVICES),
             default="auto",
             show_default=True,
             help="auto: CUDA if there is a device.",
         ),
         _device(
             "--precision",
-            type=click.Choice(PRECISIONS),
+            type=Choice(PRECISIONS),
             default="fp32",
             show_default=True,
             help="tf32: CUDA only; bf16: autocast.",
         ),
         _device(
             "--capture",
-            type=click.Choice(["auto", *CAPTURES]),
+            type=Choice(["auto", *CAPTURES]),
             default="auto",
             show_default=True,
             help="graph: steps as a CUDA graph; auto: if possible.",
@@ -166,7 +166,7 @@ add_training_options = _option_group(
         data_option(
             "--preset",
             "preset_name",
-            type=click.Choice(list(PRESETS)),
+            type=Choice(list(PRESETS)),
             help=f"Sizes of the data set, and recipe; see below.  [default: {DEFAULT_PRESET}; quick for mini]",
         ),
         data_option("--train", type=click.IntRange(min=2), metavar="N", help="Training images."),
@@ -182,7 +182,7 @@ add_training_options = _option_group(
         ),
         data_option(
             "--queries",
-            type=click.Choice(UNITS),
+            type=Choice(UNITS),
             default="one",
             show_default=True,
             help="Questions of each split: one an image, all, or as in PAN's program.",
@@ -221,7 +221,7 @@ add_training_options = _option_group(
             help="Questions about each image in a step.",
         ),
         training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),
-        training_option("--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of training images."),
+        training_option("--augment", type=Choice(AUGMENTATIONS), help="Random changes of training images."),
         training_option(
             "--dropout",
             type=click.FloatRange(0, 1, max_open=True),
@@ -253,6 +253,6 @@ add_training_options = _option_group(
         _output(
             "--timing/--no-timing", default=True, help="Time a step and inference after the test.  [default: timing]"
         ),
-        _output("--log", type=click.Choice(LOGS), help="Also write event files."),
+        _output("--log", type=Choice(LOGS), help="Also write event files."),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from bench.config import DEVICES
-from mnistref.common.click_program import EXISTING, FOLDER, Command
+from mnistref.common.click_program import EXISTING, FOLDER, Choice, Command
 
 
 def add_question_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -25,7 +25,7 @@ def add_question_options(*options: Callable[[Command], Command]) -> Callable[[Co
             show_default=True,
             help="Folder with the data sets of the runs.",
         ),
-        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device."),
+        click.option("--device", type=Choice(DEVICES), default="auto", show_default=True, help="Device."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )
 

@@ -8,7 +8,7 @@ import click
 from bench.attribution.map_method import EXPLAINED, PREDICTION
 from bench.attribution.methods import DEFAULT_METHODS, METHODS, find_methods
 from bench.config import DEVICES
-from mnistref.common.click_program import EXISTING, FOLDER
+from mnistref.common.click_program import EXISTING, FOLDER, Choice
 from mnistref.common.console import emit, emit_json, in_user_spelling
 
 _SLOW_METHODS = [name for name in METHODS if name not in DEFAULT_METHODS]
@@ -28,7 +28,7 @@ _SLOW_METHODS = [name for name in METHODS if name not in DEFAULT_METHODS]
 @click.option(
     "--explain",
     "explained",
-    type=click.Choice(list(EXPLAINED)),
+    type=Choice(list(EXPLAINED)),
     default=PREDICTION,
     show_default=True,
     help="Explain the score of the network's answer, or of the right answer.",
@@ -45,7 +45,7 @@ _SLOW_METHODS = [name for name in METHODS if name not in DEFAULT_METHODS]
     "--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets of the runs."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of noise and masks.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device.")
+@click.option("--device", type=Choice(DEVICES), default="auto", show_default=True, help="Device.")
 @click.option("-o", "--output", type=FOLDER, help="Also draw the maps to this file: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def saliency(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.config import DEVICES
-from mnistref.common.click_program import FOLDER, HeadedCommand, headed_option
+from mnistref.common.click_program import FOLDER, Choice, HeadedCommand, headed_option
 from mnistref.common.console import emit, emit_json, in_user_spelling
 from mnistref.spec import SPLITS
 
@@ -30,11 +30,11 @@ _output = partial(headed_option, "Output")
     metavar="OTHER",
     help="Another data set: its folder, its id, or a variant. Several may follow.",
 )
-@_data("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the other data sets.")
+@_data("--split", type=Choice(SPLITS), default="test", show_default=True, help="Split of the other data sets.")
 @_data("--images", type=click.IntRange(min=1), metavar="N", help="Only the first N images of each.  [default: all]")
 @_data("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder with the data sets.")
 @_device("--batch", type=click.IntRange(min=1), default=200, show_default=True, help="Questions per forward pass.")
-@_device("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device.")
+@_device("--device", type=Choice(DEVICES), default="auto", show_default=True, help="Device.")
 @_output("--out", type=FOLDER, metavar="FOLDER", help="Folder of the record.  [default: RUN]")
 @_output("--plot", type=FOLDER, metavar="FILE", help="Also draw the measures over the factor: .png, .svg or .pdf.")
 @_output("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,7 +7,7 @@ import click
 
 from bench.cli.values import TaskName
 from bench.config import DEVICES
-from mnistref.common.click_program import EXISTING, FOLDER
+from mnistref.common.click_program import EXISTING, FOLDER, Choice
 from mnistref.common.console import emit, emit_json
 
 
@@ -19,7 +19,7 @@ from mnistref.common.console import emit, emit_json
 )
 @click.option("--batch", type=click.IntRange(min=1), default=100, show_default=True, help="Images per forward pass.")
 @click.option("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of the prepared images.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device.")
+@click.option("--device", type=Choice(DEVICES), default="auto", show_default=True, help="Device.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def transfer(run: Path, task: str, canvas: int | None, batch: int, root: Path, device: str, as_json: bool) -> None:
     """Classify other images by the features of a run.

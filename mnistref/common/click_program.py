@@ -23,15 +23,17 @@ from mnistref.common.errors import (
     UsageProblemError,
     did_you_mean,
     format_traceback,
+    near_names,
     nearest_name,
 )
 from mnistref.common.interrupts import Interrupted, interruptible
 from mnistref.common.version import VERSION
 
 if TYPE_CHECKING:
+    _ChoiceType = click.Choice[str]
     _RangeType = click.ParamType[tuple[int, int] | tuple[float, float]]
-else:  # before click 8.4, this class is not generic
-    _RangeType = click.ParamType
+else:  # before click 8.4, these classes are not generic
+    _ChoiceType, _RangeType = click.Choice, click.ParamType
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -65,6 +67,26 @@ class _ExistingFolder(_AbsolutePath):
         if not os.access(value, os.R_OK | os.X_OK):
             raise UsageProblemError(f"{given}: this folder cannot be read; check its permissions")
         return super().convert(value, param, ctx)
+
+
+MAX_SHORT = 3
+"""Length of values up to which similar names are not suggested, because "gpu" would suggest "cpu"."""
+
+
+class Choice(_ChoiceType):
+    """One of several names. The error message about an unknown name suggests similar names."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        try:
+            return str(super().convert(value, param, ctx))
+        except click.BadParameter as error:  # its message has all names
+            text = str(value)
+            near = near_names(text, list(self.choices))
+            if len(text) <= MAX_SHORT:
+                near = [name for name in near if name.lower() == text.lower()]
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            self.fail(f"{error.message}{hint}", param, ctx)
 
 
 class RangeType(_RangeType):
@@ -242,18 +264,13 @@ def _outcome(error: BaseException, debug: bool) -> int:
 
 
 def _describe_usage_error(error: click.ClickException) -> str:
-    """Return the message of click, with the nearest name if an option or one of its values is unknown."""
+    """Return the message of click, with the nearest name if an option is unknown."""
     if isinstance(error, click.NoSuchOption):
         options = error.ctx.command.get_params(error.ctx) if error.ctx else []
         known = [name.removeprefix("--") for option in options for name in option.opts if name.startswith("--")]
         near = nearest_name(error.option_name.lstrip("-"), known)
         return f"no option {error.option_name}; {f'did you mean --{near}?' if near else 'see --help'}"
-    message = error.format_message()
-    if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
-        value = error.message.partition("'")[2].partition("'")[0]
-        spelled = [choice for choice in map(str, error.param.type.choices) if choice.lower() == value.lower()]
-        message += f" Did you mean {spelled[0]!r}?" if spelled else ""  # the message has all values
-    return message
+    return error.format_message()
 
 
 def _fail(message: str, code: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from mnistref.common.click_program import HeadedCommand, headed_option
+from mnistref.common.click_program import Choice, HeadedCommand, headed_option
 
 
 @click.command(cls=HeadedCommand)
@@ -48,6 +48,12 @@ def test_every_option_of_long_commands_has_a_heading(program, name):
     options = [parameter for parameter in program.commands[name].params if isinstance(parameter, click.Option)]
     assert len(options) > 10
     assert not [option.name for option in options if not getattr(option, "heading", "")]
+
+
+@pytest.mark.parametrize("program", [cli.bench, cli.mnistref], ids=lambda program: program.name)
+def test_every_option_with_a_list_of_values_suggests_names(program):
+    types = {parameter.type for command in program.commands.values() for parameter in command.params}
+    assert [kind for kind in types if isinstance(kind, click.Choice) and not isinstance(kind, Choice)] == []
 
 
 @pytest.mark.parametrize("program", [cli.bench, cli.mnistref], ids=lambda program: program.name)

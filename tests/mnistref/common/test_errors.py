@@ -85,6 +85,8 @@ CASES = [
         "'fast'",
     ),
     (["bench", "run", "--preset", "Quick"], ["bench", "run", "--preset", "foo"], "Did you mean 'quick'?"),
+    (["bench", "sweep", "--preset", "quik"], ["bench", "sweep", "--preset", "foo"], "Did you mean 'quick'?"),
+    (["bench", "attack", ".", "--device", "cude"], ["bench", "attack", ".", "--device", "x"], "Did you mean 'cuda'?"),
     (["bench", "run", "--device", "CPU"], ["bench", "run", "--device", "GPU"], "Did you mean 'cpu'?"),
     (["bench", "run", "--Attn", "pan"], ["bench", "run", "--foo"], "did you mean --attn?"),
     (["bench", "List"], ["bench", "foo"], "did you mean 'list'?"),
