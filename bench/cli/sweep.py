@@ -89,9 +89,10 @@ def run_sweep(
         require_files_exist(attn)
     from bench.conformance.isolation import examine_networks
     from bench.data.online import require_enough_for_batch
+    from bench.data.sets import read_manifest
     from bench.distributed import process_group
     from bench.runs import experiment, sweep, sweep_workers
-    from bench.runs.sweep_forecast import announce_duration
+    from bench.runs.sweep_forecast import announce_duration, describe_size
     from bench.tasks import prepare_task
 
     process_group.refuse("bench sweep")
@@ -119,8 +120,11 @@ def run_sweep(
         if scheduler
         else sweep_workers.local_workers(compute_config.device.type, workers, options.threads)
     )
-    sizes = {"network": len(networks), "data set": len(data or variant_specs), "seed": seeds}
-    logging.info(" × ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in sizes.items()))
+    counts = {"network": len(networks), "data set": len(data or variant_specs), "seed": seeds}
+    images = [read_manifest(folder).images("train") for folder in data] or [preset.sizes["train"]]
+    size = describe_size(counts, images, recipe)
+    later = "" if data or scheduler else "; the time of a long sweep is estimated when its data is there"
+    logging.info("%s%s", size, later)
     with launching as launcher:
         sources = options.root, options.digits, options.backgrounds
         data_sets = data or [experiment.prepare_dataset(preset, spec.name, *sources) for spec in variant_specs]

@@ -1,7 +1,7 @@
 """How long a sweep takes, estimated before it begins."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from bench.attention import NetworkSpec
 from bench.attention.user_code import describe_error
 from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
-from bench.config import RunConfig
+from bench.config import Recipe, RunConfig
 from bench.conformance.isolation import ProbeProcess
 from bench.data.sets import read_manifest
 from bench.networks import network_of
@@ -23,6 +23,24 @@ log = logging.getLogger("bench")
 
 MIN_IMAGES = 100_000
 """A sweep that trains on fewer images in all is not estimated, because it is short."""
+
+
+def describe_size(counts: Mapping[str, int], images: Sequence[int], recipe: Recipe) -> str:
+    """Return how large a sweep is, as one line.
+
+    Args:
+        counts: singular noun → number of what is combined, such as networks and seeds.
+        images: number of training images of each data set.
+        recipe: how the networks are trained.
+    """
+    product = " × ".join(_count(number, noun) for noun, number in counts.items())
+    low, high = min(images), max(images)
+    many = _count(high, "training image") if low == high else f"{low:,} to {_count(high, 'training image')}"
+    return f"{product}; each run has {many} and {'up to ' * bool(recipe.patience)}{_count(recipe.epochs, 'epoch')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def announce_duration(tasks: Sequence[Task], runs: Path, workers: int | None, threads: int | None) -> None:

@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from bench.config import RECIPES
 from bench.runs import experiment
+from mnistref.common.errors import UsageProblemError
 from tests.commands import call, run_arguments
 
 
@@ -15,6 +17,7 @@ def test_sweep_command_ends_with_the_board_of_its_runs(mini, tmp_path):
     call(cli.bench, *run_arguments(mini, tmp_path, "none"))
     sweep = ["sweep", "--attn", "san,pan", "--data", mini, "--seeds", "1", "--epochs", "1", "--runs", tmp_path]
     done = call(cli.bench, *sweep, "--device", "cpu", "--no-timing")
+    assert "2 networks × 1 data set × 1 seed; each run has 400 training images and 1 epoch\n" in done.stderr
     board = done.stderr[done.stderr.index("#  attn") :]
     assert "san" in board
     assert "pan" in board
@@ -22,6 +25,20 @@ def test_sweep_command_ends_with_the_board_of_its_runs(mini, tmp_path):
     assert len(done.stdout.splitlines()) == 2
     results = [json.loads((Path(folder) / "result.json").read_text()) for folder in done.stdout.splitlines()]
     assert [result["train_step_ms"] for result in results] == [None, None]
+
+
+def test_sweep_says_its_size_before_the_data_sets_are_made(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UsageProblemError("no data set here")
+
+    monkeypatch.setattr(experiment, "prepare_dataset", refuse)
+    sweep = ["sweep", "--attn", "none", "--variant", "mref,mini", "--train", "2500", "--root", tmp_path]
+    lines = call(cli.bench, *sweep, code=2).stderr.splitlines()
+    assert lines == [
+        f"1 network × 2 data sets × 5 seeds; each run has 2,500 training images and {RECIPES['fast'].epochs} epochs; "
+        "the time of a long sweep is estimated when its data is there",
+        "error: no data set here",
+    ]
 
 
 def test_unwritable_runs_folder_is_reported_before_any_work(mini, tmp_path, monkeypatch):

@@ -35,6 +35,28 @@ def steps(monkeypatch):
     return measured
 
 
+@pytest.mark.parametrize(
+    ("counts", "images", "recipe", "expected"),
+    [
+        (
+            (1, 1, 5),
+            [100_000],
+            "fast",
+            "1 network × 1 data set × 5 seeds; each run has 100,000 training images and 3 epochs",
+        ),
+        (
+            (2, 2, 1),
+            [9, 400],
+            "pan",
+            "2 networks × 2 data sets × 1 seed; each run has 9 to 400 training images and up to",
+        ),
+    ],
+)
+def test_size_of_a_sweep_in_one_line(counts, images, recipe, expected):
+    named = dict(zip(("network", "data set", "seed"), counts, strict=True))
+    assert sweep_forecast.describe_size(named, images, RECIPES[recipe]).startswith(expected)
+
+
 def test_forecast_is_the_time_of_all_runs_and_of_the_longest(tasks, steps, tmp_path, monkeypatch, caplog):
     """400 images are 12 steps of 32. With 3 epochs, 3 runs take 360 s and 3 take 1,080 s, two at a time."""
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)
