@@ -70,7 +70,7 @@ def print_leaderboard(
     )
     if save:
         board = snapshot.save_snapshot(runs, save, variant, baseline, weights)
-        logging.info("%s", formatting.to_text(board))
+        logging.info("%s", formatting.to_text(board, baseline=baseline))
         return emit(save)
     results = read_nonempty_results(runs, variant)
     if as_claims:
@@ -84,6 +84,6 @@ def print_leaderboard(
     board = build_board(results, baseline=baseline)
     if output:
         write_whole(output, formatting.to_csv(board).encode())
-        logging.info("%s", formatting.to_text(board))
+        logging.info("%s", formatting.to_text(board, baseline=baseline))
         return emit(output)
-    return emit(formatting.commands_to_text(board) if as_commands else formatting.to_text(board, markdown))
+    return emit(formatting.commands_to_text(board) if as_commands else formatting.to_text(board, markdown, baseline))

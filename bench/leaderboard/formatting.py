@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.common.number_format import amount, more, percent, points
 from bench.common.uniform_map import is_below_uniform
-from bench.config import training_stages
+from bench.config import DEFAULT_BASELINE, training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.columns import (
     ACCURACY,
@@ -42,6 +42,7 @@ from bench.evaluation.columns import (
 from bench.evaluation.record_keys import OK
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
+from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.question_columns import ATTACK_COLUMNS, MAP_COLUMNS
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
@@ -113,11 +114,17 @@ def _unescape_formula(value: object) -> object:
     return value
 
 
-def to_text(board: pd.DataFrame, markdown: bool = False) -> str:
-    """Return short tables for people, one per data set, followed by notes."""
+def to_text(board: pd.DataFrame, markdown: bool = False, baseline: str = DEFAULT_BASELINE) -> str:
+    """Return short tables for people, one per data set, followed by notes.
+
+    Args:
+        board: the board.
+        markdown: whether the tables are Markdown, as in saved boards.
+        baseline: the mechanism that others are compared with. A note for a terminal names it if it has no run.
+    """
     datasets = board.groupby([VARIANT, DATASET], sort=False, dropna=False)
     parts = [_dataset_table(rows, markdown) for _, rows in datasets]
-    notes = [*([] if markdown else _terminal_notes(board)), *_notes(board)]
+    notes = [*([] if markdown else _terminal_notes(board)), *_notes(board, None if markdown else baseline)]
     parts.append("\n".join(notes))
     return "\n\n".join(filter(None, parts))
 
@@ -256,15 +263,12 @@ def has_ties(board: pd.DataFrame) -> bool:
     return bool(board[board[RANK].notna()].duplicated([*GROUP_KEY, RANK]).any())
 
 
-def _notes(board: pd.DataFrame) -> list[str]:
+def _notes(board: pd.DataFrame, baseline: str | None) -> list[str]:
     """Return the notes that are necessary to interpret the numbers of a board."""
     notes = []
     compared = board[board[BASELINE_NAME].notna()]
-    if len(board) > 1 and board[DIFFERENCE].isna().all():
-        notes.append(
-            "no differences: the baseline needs exactly one row with the data set, recipe and queries of another row; "
-            "choose another one with --baseline"
-        )
+    if reason := explain_missing_differences(board, baseline):
+        notes.append(reason)
     elif compared.groupby(GROUP_KEY)[SEEDS].nunique().gt(1).any():
         notes.append("differences are over the seeds that both rows have, accuracies over all seeds of the row")
     if compared[DIFFERENCE].notna().any() and compared[SEEDS].min() == 1:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bench.config import DEFAULT_BASELINE
-from bench.evaluation.columns import BACKGROUNDS, DATASET, DIFFERENCE, DIGITS, NOTE, SEEDS, STATUS, VARIANT
+from bench.evaluation.columns import BACKGROUNDS, DATASET, DIGITS, NOTE, SEEDS, STATUS, VARIANT
 from bench.evaluation.record_keys import DAMAGED, OK, REASON, UNFINISHED
 from bench.leaderboard.aggregate import build_board
+from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.row_key import row_key
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.report import accuracy_charts, curve_charts
@@ -105,8 +106,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
         datasets=list(dict.fromkeys(group.dataset for group in groups)),
         one_seed=any(row[SEEDS] == 1 for row in rows),
         few=MIN_RELIABLE_SEEDS if any((number(row[SEEDS]) or 0) < MIN_RELIABLE_SEEDS for row in rows) else 0,
-        compared=len(board) == 1 or bool(board[DIFFERENCE].notna().any()),
-        baseline=baseline,
+        no_differences=explain_missing_differences(board, baseline),
         is_tied=any(entry.rank.endswith("=") for group in groups for entry in group.entries),
         notes={row[VARIANT]: row[NOTE] for row in rows if row.get(NOTE)},
         charts=[_charts(group, histories) for group in groups],

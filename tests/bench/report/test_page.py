@@ -107,6 +107,11 @@ def test_page_of_one_variant(real, root):
     assert "mini" in page(real, root, "mini")
 
 
+def test_page_says_why_there_are_no_differences(real, root):
+    assert "The table has no differences: there is no finished run of san on this data set" in page(real, root)
+    assert "The table has no differences" not in page(real, root, baseline="none")
+
+
 def test_a_missing_jinja_is_a_usage_error(real, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "bench.report.page")
