@@ -155,7 +155,7 @@ FIRST_RECIPES = {
         factor=0.2,
         augment="flip+crop",
     ),
-    # Short versions, found with resnet18 only, see docs/networks.md.
+    # Short versions, found with resnet18 and compared with others in vgg and resnet164, see docs/networks.md.
     "cbam-cifar-fast": replace(_SHORT, name="cbam-cifar-fast", augment="flip+crop"),
     "ltpa-vgg-fast": replace(_SHORT, name="ltpa-vgg-fast", augment="flip"),
     "ltpa-vgg-svhn-fast": replace(_SHORT, name="ltpa-vgg-svhn-fast", augment="flip"),

@@ -13,6 +13,7 @@ import click
 import pytest
 
 import cli
+from bench.cli.values import DataSetName
 
 TOP = Path(__file__).parent.parent
 README = TOP / "README.md"
@@ -71,7 +72,7 @@ def test_commands_of_the_readme_parse(page, call, monkeypatch):
         return
     command = PROGRAMS[program].commands[name]
     for parameter in command.params:
-        if isinstance(parameter.type, click.Path):
+        if isinstance(parameter.type, click.Path | DataSetName):
             monkeypatch.setattr(parameter, "type", click.Path())
     command.make_context(name, arguments)
 

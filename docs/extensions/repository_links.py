@@ -16,6 +16,7 @@ INCLUDED = {
     "../results/recipe.md": "results_recipe.md",
     "../results/questions.md": "results_questions.md",
     "../results/maps.md": "results_maps.md",
+    "../results/networks.md": "results_networks.md",
     "../results/data-sets.md": "results_data_sets.md",
     "../results/version-0.1.md": "results_version_0_1.md",
     "../CONTRIBUTING.md": "contributing.md",
