@@ -114,7 +114,8 @@ def check_isolated(attn: str, architecture: str = ATTRIBUTE) -> list[Finding]:
     Raises:
         RunProblemError: the module ended its process.
     """
-    return next(findings for _, findings in check_in_networks(attn, [architecture]))
+    ((_, findings),) = check_in_networks(attn, [architecture])
+    return findings
 
 
 def check_in_networks(attn: str, architectures: Iterable[str]) -> Iterator[tuple[str, list[Finding]]]:

@@ -8,7 +8,7 @@ import pytest
 from bench.leaderboard.claims import FAILS, HOLDS, NOT_RUN
 from bench.leaderboard.formatting import claims_to_text
 from bench.leaderboard.statistics import bootstrap_interval
-from bench.leaderboard.transfer_claims import ELSEWHERE, TRANSFER_CLAIMS, evaluate_transfer_claims
+from bench.leaderboard.transfer_claims import OTHER_IMAGES, TRANSFER_CLAIMS, evaluate_transfer_claims
 from bench.networks import resolve
 from bench.runs.transfer_record import TransferRecord
 from tests.bench.leaderboard.helpers import network_run
@@ -54,7 +54,7 @@ def test_other_images_and_other_data_sets_have_no_published_values():
         results = [named("vgg-att", PC2, task=task), named("vgg", "none", task=task)]
         records = transfers({f"vgg-att-{PC2}-0": 0.8, "vgg-none-0": 0.5}, images)
         found = evaluate_transfer_claims(results, records)
-        assert all(math.isnan(claim.published) and claim.source.endswith(ELSEWHERE) for claim in found)
+        assert all(math.isnan(claim.published) and claim.source.endswith(OTHER_IMAGES) for claim in found)
         assert [claim.verdict for claim in found] == [HOLDS]
 
 

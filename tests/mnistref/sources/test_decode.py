@@ -81,7 +81,7 @@ def test_float_images_are_scaled_by_their_maximum(tmp_path):
 def test_photo_decoded_in_strips_has_no_seam(mode, tmp_path, monkeypatch):
     Image.fromarray(RGB).convert(mode).save(tmp_path / "x.tif")
     whole = pixels(tmp_path / "x.tif")
-    monkeypatch.setattr(decode, "_STRIP", 31)
+    monkeypatch.setattr(decode, "_STRIP_PIXELS", 31)
     np.testing.assert_array_equal(pixels(tmp_path / "x.tif"), whole)
 
 
