@@ -14,6 +14,9 @@ from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.evaluate import same_draws
 from bench.model import Output, SlotNetwork
 
+LEVELS, ROOT = 2, 0.5
+"""Number of levels whose maps LTPA multiplies before it segments an image, and the exponent of the product (§5.4)."""
+
 
 class ExplainedNetwork:
     """A network in evaluation mode whose parameters get no gradients.
@@ -85,6 +88,17 @@ class ExplainedNetwork:
         out = self.output(images, query)
         size = (images.shape[2], images.shape[3])
         return metrics.attended(out.masks, size, out.mask_power) if out.masks else None
+
+    @torch.no_grad()
+    def last_two_levels(self, images: Tensor, query: Tensor) -> Tensor | None:
+        """Return the normalised root of the product of the last two maps, f4 (B, H, W).
+
+        None if the network does not read several levels as LTPA does.
+        """
+        out = self.output(images, query)
+        if out.mask_power != ROOT or len(out.masks) < LEVELS:
+            return None
+        return metrics.attended(out.masks[-LEVELS:], (images.shape[2], images.shape[3]), ROOT)
 
 
 def _last_convolution(network: nn.Module) -> nn.Module | None:

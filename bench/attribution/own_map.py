@@ -20,3 +20,13 @@ if TYPE_CHECKING:
 def attention(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
     """Return the network's own map at image size; None if it has none."""
     return network.attention(images, query)
+
+
+@map_method(
+    "the root of the product of the last two levels' maps, by which LTPA segments images",
+    "LTPA §5.4",
+    absence="no levels as LTPA has",
+)
+def two_levels(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
+    """Return the map of the last two levels at image size; None if the network has no such levels."""
+    return network.last_two_levels(images, query)

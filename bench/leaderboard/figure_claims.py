@@ -40,7 +40,7 @@ _IN_FIGURE_6, _IN_FIGURE_9 = ("ltpa-pc:levels=2",), ("ltpa-pc:levels=2", "ltpa-p
 _VGG, _GAP = Entry("vgg", "none"), Entry("vgg-gap", "none")
 _FOOLING_TEXT = "VGG with attention is fooled less often by FGSM"
 _MAP_TEXT = "attention segments better than class activation maps of VGG with average pooling"
-_ATTENTION, _CAM = "attention", "cam"
+_ATTENTION, _TWO_LEVELS, _CAM = "attention", "two-levels", "cam"
 
 
 class _FigureClaim(NamedTuple):
@@ -107,10 +107,16 @@ def _find_fooled(record: AttackRecord) -> Answers:
 
 
 def _find_overlaps(record: SaliencyRecord) -> Answers:
-    """Return map method → IoU of each question. Class activation maps are those of the network's answer."""
+    """Return map method → IoU of each question. Class activation maps are those of the network's answer.
+
+    `attention` is that of the last two levels if they were measured. A network with two levels has no other map.
+    """
     methods = (_ATTENTION, _CAM) if record.settings["explained"] == PREDICTION else (_ATTENTION,)
     tables = {method: record.measures[method] for method in methods if method in record.measures}
-    return {method: measures[IOU] for method, measures in tables.items() if IOU in measures}
+    overlaps = {method: measures[IOU] for method, measures in tables.items() if IOU in measures}
+    if (two_levels := record.measures.get(_TWO_LEVELS)) and IOU in two_levels:
+        overlaps[_ATTENTION] = two_levels[IOU]
+    return overlaps
 
 
 def _measured_groups(
@@ -153,7 +159,8 @@ def _map_claims() -> Iterator[_FigureClaim]:
             source=_source(MAP_SOURCE, entry.attn in _IN_FIGURE_9, math.nan),
             metric=IOU,
             published=math.nan,
-            note="differences of IoU are in shares; the maps are thresholded by Otsu's method",
+            note="differences of IoU are in shares; the maps are thresholded by Otsu's method; attention is the map "
+            "two-levels, as in LTPA, if it was measured",
         )
 
 

@@ -143,7 +143,7 @@ NETWORK_CLAIMS = (
 )
 """The claims of the papers. `CONTROLS` are listed only if the control was run."""
 CONTROLS = (
-    NetworkClaim(_LATE, _VGG, "late pooling alone is better than VGG", _NOT_FROM_A_PAPER),
+    NetworkClaim(_LATE, _VGG, "late pooling without attention is better than VGG", _NOT_FROM_A_PAPER),
     *(
         NetworkClaim(entry, _LATE, "attention helps the network with late pooling", _NOT_FROM_A_PAPER)
         for entry in ATTENTIVE

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.attention import NONE
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
 from bench.config import DEFAULT_BASELINE, EVALUATED
 from bench.data.question_blind import most_frequent_share, question_blind_accuracy
@@ -12,6 +13,7 @@ from bench.evaluation.columns import (
     ACCURACY,
     MASK_CORRECTNESS,
     N_TEST,
+    OVER_NONE,
     POINTING,
     RELATIVE_RUNTIME,
     TRAIN_STEP_MS,
@@ -26,7 +28,6 @@ from mnistref.common.errors import DataProblemError, ProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
 
-NO_ATTENTION = "none"
 _PEAK_NOTE = (
     "The attention on the digit is above that of a uniform map, but the peak is on the digit less often than a random "
     "pixel:\nthe map covers the digit's surroundings, for example, or has its maximum on empty background."
@@ -102,22 +103,21 @@ def _rows(run: Path, result: Result, variant: VariantSpec, blind: float | None) 
             ]
     elif uniform is not None or not isinstance(variant, TaskSpec):  # a task may have no masks
         yield [measure, "–", "the network has no attention map"]
-    milliseconds, relative = result.get(TRAIN_STEP_MS), result.get(RELATIVE_RUNTIME)
+    milliseconds, over_none = result.get(TRAIN_STEP_MS), result.get(OVER_NONE)
     if milliseconds is not None:
-        versus = (
-            "" if relative is None or result["attn"] == DEFAULT_BASELINE else f"{relative:.1f} × {DEFAULT_BASELINE}"
-        )
+        relative, baseline = (result.get(RELATIVE_RUNTIME), DEFAULT_BASELINE) if variant.asks else (over_none, NONE)
+        versus = "" if relative is None or result["attn"] == baseline else f"{relative:.1f} × {baseline}"
         yield ["training step", f"{milliseconds:.3g} ms", versus]
 
 
 def _compare_accuracy(run: Path, result: Result, variant: VariantSpec, blind: float | None) -> Iterator[str]:
     if blind is not None:
         yield f"most frequent {variant.label_noun}{' of each image' * variant.asks}: {_percent(blind)}"
-    if result["attn"] == NO_ATTENTION:
+    if result["attn"] == NONE:
         return
     without = _find_without_attention(run, result)
     if without is not None:
-        yield f"without attention ({NO_ATTENTION}): {_percent(without)}"
+        yield f"without attention ({NONE}): {_percent(without)}"
 
 
 def _find_without_attention(run: Path, result: Result) -> float | None:
@@ -126,12 +126,12 @@ def _find_without_attention(run: Path, result: Result) -> float | None:
     A run with the same recipe is preferred.
     """
     found: dict[bool, float] = {}
-    for folder in sorted(run.parent.glob(f"{result['variant']}-{NO_ATTENTION}-s*")):
+    for folder in sorted(run.parent.glob(f"{result['variant']}-{NONE}-s*")):
         try:
             other = records.read_result(folder)
         except ProblemError:
             continue
-        if other is None or other.get("status") != OK or other["attn"] != NO_ATTENTION:
+        if other is None or other.get("status") != OK or other["attn"] != NONE:
             continue
         if (other["dataset"]["spec_id"], other["queries"]) == (result["dataset"]["spec_id"], result["queries"]):
             found[other["recipe"] == result["recipe"]] = other[ACCURACY]

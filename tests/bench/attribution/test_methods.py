@@ -28,7 +28,7 @@ def test_every_fast_method_gives_maps_for_every_mechanism(attn, batch):
             with seeded(0, name, 0):
                 maps = METHODS[name].compute(network, batch.images, batch.query, classes)
             if maps is None:
-                assert name == "cam" or (name, attn) == ("attention", "none")
+                assert name in ("cam", "two-levels") or (name, attn) == ("attention", "none")
                 continue
             assert maps.shape[0] == 4
             assert maps.ndim == 3
@@ -59,7 +59,7 @@ def test_map_methods_are_found_by_name():
 
 def test_map_methods_have_the_order_of_tables():
     gradients = ["gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "gradcam", "occlusion"]
-    assert list(METHODS) == ["attention", "cam", *gradients, "rise", "uniform", "center", "random"]
+    assert list(METHODS) == ["attention", "two-levels", "cam", *gradients, "rise", "uniform", "center", "random"]
     assert list(DEFAULT_METHODS) == FAST
     assert [name for name, method in METHODS.items() if method.is_baseline] == ["uniform", "center", "random"]
     assert all(method.source or method.is_baseline for method in METHODS.values())

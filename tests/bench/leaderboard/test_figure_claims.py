@@ -103,6 +103,13 @@ def test_attention_is_compared_with_class_activation_maps(attention, verdict):
     assert "iou otsu over the first 300 test images" in claims_to_text([found])
 
 
+def test_attention_is_that_of_the_last_two_levels_if_it_was_measured():
+    results = runs("att", "gap", task="pets")
+    records = {"att-0": maps(attention=0.1, **{"two-levels": 0.4}), "gap-0": maps(cam=0.3)}
+    (found,) = evaluate_map_claims(results, records)
+    assert found.difference == pytest.approx((2 * HARD * (0.4 - 0.3)).mean())
+
+
 def test_maps_of_the_right_class_are_no_class_activation_maps_of_the_answer():
     results, attention = runs("att", "gap", task="pets"), maps("label", attention=0.4)
     assert len(evaluate_map_claims(results, {"att-0": attention, "gap-0": maps(cam=0.3)})) == 1

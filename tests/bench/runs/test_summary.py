@@ -10,9 +10,11 @@ import torch
 from bench.compute import ComputeConfig
 from bench.config import RECIPES
 from bench.data.question_blind import question_blind_accuracy
-from bench.runs import experiment
+from bench.runs import experiment, summary
 from bench.runs.configure import RunSettings, configure
+from bench.runs.records import read_result
 from bench.runs.summary import describe_run, has_map, suggest_commands
+from mnistref.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,12 @@ def test_summary_of_an_untimed_run_has_no_line_about_time(run, mini, tmp_path):
     assert "× san" in row(describe_run(run, mini), "training step")
     copy = changed(run, tmp_path, train_step_ms=None, relative_runtime=None)
     assert "training step" not in describe_run(copy, mini)
+
+
+def test_time_of_a_step_without_a_question_is_compared_with_none(run, tmp_path):
+    timed = changed(run, tmp_path, train_step_ms=5.0, relative_runtime=1.5, step_over_none=2.25)
+    rows = {name: rest for name, *rest in summary._rows(timed, read_result(timed), VARIANTS["mone"], None)}
+    assert rows["training step"] == ["5 ms", "2.2 × none"]
 
 
 def test_suggested_commands_name_the_folders(tmp_path):
