@@ -14,9 +14,6 @@ from bench.evaluation.any_model import AnyModel, Model, as_network
 from bench.evaluation.evaluate import same_draws
 from bench.model import Output, SlotNetwork
 
-LEVELS, ROOT = 2, 0.5
-"""Number of levels whose maps LTPA multiplies before it segments an image, and the exponent of the product (§5.4)."""
-
 
 class ExplainedNetwork:
     """A network in evaluation mode whose parameters get no gradients.
@@ -83,22 +80,22 @@ class ExplainedNetwork:
         return self.scores(images, query).float().softmax(1)
 
     @torch.no_grad()
-    def attention(self, images: Tensor, query: Tensor) -> Tensor | None:
-        """Return the normalised product of the network's own maps, f4 (B, H, W); None if it has no map."""
-        out = self.output(images, query)
-        size = (images.shape[2], images.shape[3])
-        return metrics.attended(out.masks, size, out.mask_power) if out.masks else None
+    def attention(self, images: Tensor, query: Tensor, last: int = 0) -> Tensor | None:
+        """Return the normalised product of the network's own maps, f4 (B, H, W); None if it has no map.
 
-    @torch.no_grad()
-    def last_two_levels(self, images: Tensor, query: Tensor) -> Tensor | None:
-        """Return the normalised root of the product of the last two maps, f4 (B, H, W).
-
-        None if the network does not read several levels as LTPA does.
+        Args:
+            images: f4 (B, 3, H, W).
+            query: i8 (B,).
+            last: number of maps that are multiplied, counted from the last; 0 for all.
         """
         out = self.output(images, query)
-        if out.mask_power != ROOT or len(out.masks) < LEVELS:
-            return None
-        return metrics.attended(out.masks[-LEVELS:], (images.shape[2], images.shape[3]), ROOT)
+        size = (images.shape[2], images.shape[3])
+        return metrics.attended(out.masks[-last:], size, out.mask_power) if out.masks else None
+
+    @property
+    def levels(self) -> int:
+        """Number of levels that the readout reads, see `bench.attention.base.Readout`; 1 for other models."""
+        return int(getattr(getattr(self.network, "readout", None), "levels", 1))
 
 
 def _last_convolution(network: nn.Module) -> nn.Module | None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from bench.attribution.explained_network import ExplainedNetwork
 
+_SEGMENTING_LEVELS = 2
+"""Number of levels whose maps LTPA multiplies to segment an image (§5.4)."""
+
 
 @map_method(
     "the network's own map: the product of the maps of all slots",
@@ -25,8 +28,8 @@ def attention(network: ExplainedNetwork, images: Tensor, query: Tensor, classes:
 @map_method(
     "the root of the product of the last two levels' maps, by which LTPA segments images",
     "LTPA §5.4",
-    absence="no levels as LTPA has",
+    absence="fewer than two levels",
 )
 def two_levels(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
     """Return the map of the last two levels at image size; None if the network has no such levels."""
-    return network.last_two_levels(images, query)
+    return network.attention(images, query, last=_SEGMENTING_LEVELS) if network.levels >= _SEGMENTING_LEVELS else None

@@ -32,5 +32,8 @@ def test_two_levels_are_the_root_of_the_product_of_the_last_two_maps(batch):
     torch.testing.assert_close(maps, root / root.sum((1, 2), keepdim=True))
 
 
-def test_only_networks_with_levels_have_two_levels(network, batch):
-    assert two_levels(network, batch.images, batch.query, batch.query) is None
+def test_only_readouts_of_several_levels_have_two_levels(network, batch):
+    """The map of a gate is not a level, even before a readout of one level."""
+    one_level = ExplainedNetwork(create_model("pan,ltpa-dp:levels=1", "mini").eval(), 5)
+    for each in (network, one_level):
+        assert two_levels(each, batch.images, batch.query, batch.query) is None
