@@ -38,7 +38,9 @@ def parsed(about: str | None, arguments: list[str] | None = None) -> argparse.Na
     )
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of tests/perf/gpu_session.sh")
     parser.add_argument("--kept", type=Path, help="folder of compiled kernels (default: one for all calls)")
-    parser.add_argument("--training", default="", help="further options of bench sweep, as one argument")
+    parser.add_argument(
+        "--training", default="", help='further options of bench sweep, as one argument: --training="--batch 8"'
+    )
     parser.add_argument(
         "--sizes",
         nargs=3,

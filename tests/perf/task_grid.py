@@ -112,7 +112,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=at_least(1), help="epochs (default: the recipe's)")
     parser.add_argument("--caches", type=Path, help="caches.tar.xz of tests/perf/gpu_session.sh")
     parser.add_argument("--kept", type=Path, help="folder of compiled kernels (default: one for all calls)")
-    parser.add_argument("--training", default="", help="further options of bench sweep, as one argument")
+    parser.add_argument(
+        "--training", default="", help='further options of bench sweep, as one argument: --training="--batch 8"'
+    )
     parser.add_argument(
         "--margin", type=float, default=25.0, help="seconds before the end at which runs are interrupted (25)"
     )

@@ -83,14 +83,18 @@ def test_a_finished_sweep_is_not_repeated_and_a_failed_one_ends_the_grid(tmp_pat
 
 
 @pytest.mark.long_form
-def test_runs_of_a_folder_are_trained_and_packed(tmp_path, photos):
-    arguments = tmp_path / "grid", f"folder:{photos}", 300, *SMALL, "--tables", "arnn-t4", "--out", tmp_path / "out"
+@pytest.mark.parametrize(
+    ("table", "finished", "first"),
+    [("arnn-t4", 5, "folder-photos-resnet18-cbam"), ("ltpa-t1", 13, "folder-photos-resnet164-ltpa-pc-levels=2")],
+)
+def test_every_run_of_a_table_is_trained_and_packed(table, finished, first, tmp_path, photos):
+    arguments = tmp_path / "grid", f"folder:{photos}", 500, *SMALL, "--tables", table, "--out", tmp_path / "out"
     done = grid(*arguments, "--training", "--batch 8 --no-timing")
     assert done.returncode == 0, done.stderr
-    runs = sorted(path.name.rpartition("-s0-")[0] for path in (tmp_path / "grid" / "all").iterdir())
-    assert len(runs) == 5
-    assert runs[0] == "folder-photos-resnet18-cbam"
-    assert json.loads((tmp_path / "out" / "grid.json").read_text())["finished"] == 5
+    runs = sorted(path.name for path in (tmp_path / "grid" / "all").iterdir())
+    assert len(runs) == finished == sum(len(group.attns) for group in TABLES[table])
+    assert runs[0].startswith(first)
+    assert json.loads((tmp_path / "out" / "grid.json").read_text())["finished"] == finished
     assert (tmp_path / "out" / "records-1.tar.xz").stat().st_size > 0
 
 
