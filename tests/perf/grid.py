@@ -4,6 +4,10 @@
 
 Data and runs go to FOLDER, which may be in memory. PHOTOS is the folder of photographs for the backgrounds, or builtin.
 
+Every network is trained from random weights with the recipe `fast`. On a GPU, the number of epochs is chosen so that
+the main mechanisms fit into the time. On the CPU it is that of the recipe, and each run has one thread. Finished runs
+in FOLDER/runs are not repeated. --forecast prints the runs that are left and their hours, and trains nothing.
+
 With --out, the records of finished runs are packed into OUT after every run: records-1.tar.xz, records-2.tar.xz and, if
 they fit, weights-1.tar.xz, with at most 16 MB each. OUT also gets grid.json (choices and progress) and grid.log.
 With the three files of `tests.perf.gpu_session`, these are eight files. `bench leaderboard --runs` reads a folder of
@@ -26,15 +30,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from bench.recipes import RECIPES
 from mnistref.common.atomic_files import write_whole
 from tests.perf import grid_plan
 from tests.perf.grid_commands import LOOK, OverError
 from tests.perf.grid_options import parsed
-from tests.perf.grid_plan import Stage
+from tests.perf.grid_plan import RUNS, Stage
 from tests.perf.grid_sweeps import RUNS_FAILED, Sweeps, run
 from tests.perf.places import SESSION, driver_has_gpu, make_folder, refuse
 
-USAGE = 2
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
 """Part of the error of a run whose steps cannot be recorded, see `bench.training.step.CapturedFunction`."""
@@ -52,6 +56,7 @@ class Grid(Sweeps):
         self.making: tuple[str, subprocess.Popen[str]] | None = None
         self.wanted: list[str] = []
         self.chosen: dict[str, Any] = {"eager": []}
+        self.runs, self.on_gpu = self.folder / RUNS, asked.device == "cuda"
 
     def look(self) -> None:
         """Update data sets and runs that have finished; see `Sweeps.look`."""
@@ -96,10 +101,13 @@ class Grid(Sweeps):
     def choose(self) -> None:
         """Choose the number of epochs, and the mechanisms that train without CUDA graphs.
 
-        Earlier choices in FOLDER are kept. --epochs comes before the number that fits into the time.
+        Earlier choices in FOLDER are kept. --epochs comes before the number that fits into the time. On the CPU, the
+        number is that of the recipe.
         """
         kept = self.folder / CHOSEN
-        if kept.is_file():
+        if not self.on_gpu:
+            self.chosen["epochs"] = RECIPES["fast"].epochs
+        elif kept.is_file():
             self.chosen = json.loads(kept.read_text())
         elif not self.asked.epochs:
             names, batch, questions = self.asked.main.split(","), self.asked.batch, self.asked.questions
@@ -121,15 +129,13 @@ class Grid(Sweeps):
     def probed(self, names: list[str]) -> tuple[grid_plan.Times, list[str]]:
         """Measure a step of these mechanisms, while the first data set is generated.
 
-        A mechanism that fails or crashes does not affect the others. On CUDA it is measured again without a CUDA
-        graph. If that fails too, it has no time.
+        A mechanism that fails or crashes does not affect the others. It is measured again without a CUDA graph. If that
+        fails too, it has no time.
 
         Returns:
             The times, and the mechanisms that cannot be recorded as a CUDA graph.
         """
         until = self.passed + max(PROBE, PROBE_SHARE * self.asked.seconds)
-        if self.asked.device != "cuda":
-            return self.each_probed(names, "eager", until), []
         times = self.each_probed(names, "graph", until)
         refused = [name for name in names if name not in times]
         return times | self.each_probed(refused, "eager", until), refused
@@ -160,7 +166,7 @@ class Grid(Sweeps):
     def train(self, seed: int, stage: Stage) -> None:
         """Train the runs of a stage up to this seed: first those with CUDA graphs, then the others."""
         recorded = [attn for attn in stage.attns if attn not in self.chosen["eager"]]
-        if self.asked.device != "cuda":
+        if not self.on_gpu:
             self.sweep(seed, stage, stage.attns)
             return
         if recorded:
@@ -173,22 +179,16 @@ class Grid(Sweeps):
         attns = grid_plan.longest_first(attns, self.chosen.get("times", {}))
         training = ["--device", self.asked.device, "--recipe", "fast", "--batch", str(self.asked.batch)]
         training += ["--questions", str(self.asked.questions), "--epochs", str(self.chosen["epochs"])]
-        training += ["--precision", "bf16", "--capture", capture] if capture else []
+        training += ["--precision", "bf16", "--capture", capture] if capture else ["--threads", "1"] * (not self.on_gpu)
         training += shlex.split(self.asked.training)
-        folder = self.folder / "runs"
-        begin = ["--init", str(folder / stage.after)] if stage.after else []
-        training += ["--fade", str(stage.fade)] if stage.fade else []
-        key = (training, begin, attns, stage, self.asked.photos, self.asked.sizes)
-        over = self.over_file(f"{stage.runs}-s{seed}", key)
+        over = self.over_file(f"{stage.name}-s{seed}", (training, attns, stage, self.asked.photos, self.asked.sizes))
         if over.is_file():
             return
-        what = ["--data", self.set_of(stage.variant), "--attn", ",".join(attns), "--seeds", str(seed + 1)]
-        where = ["--runs", str(folder / stage.runs), "--workers", str(self.asked.workers)]
-        command = [*self.asked.program, "bench", "sweep", *what, *where, *training]
-        about = {"stage": stage.runs, "seed": seed, **({"capture": capture} if capture else {})}
-        code = self.trained(about, [*command, *begin])
-        if code == USAGE and begin:  # no run with the initial weights succeeded
-            code = self.trained({**about, "from_scratch": f"no run in {stage.after} to begin with"}, command)
+        data = [option for variant in stage.variants for option in ("--data", self.set_of(variant))]
+        what = [*data, "--attn", ",".join(attns), "--seeds", str(seed + 1)]
+        where = ["--runs", str(self.runs), "--workers", str(self.asked.workers)]
+        about = {"stage": stage.name, "seed": seed, **({"capture": capture} if capture else {})}
+        code = self.trained(about, [*self.asked.program, "bench", "sweep", *what, *where, *training])
         if code not in (0, RUNS_FAILED):
             raise OverError(code)
         write_whole(over, b"")
@@ -201,7 +201,7 @@ class Grid(Sweeps):
     def unrecorded(self, stage: Stage, attns: Sequence[str]) -> list[str]:
         """Return the mechanisms whose steps could not be recorded as CUDA graphs in this stage."""
         refused = set()
-        for path in (self.folder / "runs" / stage.runs).glob("*/result.json"):
+        for path in self.runs.glob("*/result.json"):
             result = json.loads(path.read_text(encoding="utf-8"))
             if result["status"] == "failed" and GRAPH in result["reason"]:
                 refused.add(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["attn"])
@@ -214,7 +214,7 @@ def train_all(grid: Grid) -> None:
     if not asked.digits and not (grid.folder / "raw").is_dir():
         grid.say("no --digits: MNIST is downloaded; without a network, give --digits FOLDER")
     left = list(grid_plan.steps(asked.seeds, asked.main.split(","), asked.stages))
-    grid.wanted = list(dict.fromkeys(stage.variant for _, stage in left))
+    grid.wanted = list(dict.fromkeys(variant for _, stage in left for variant in stage.variants))
     grid.look()
     grid.choose()
     for seed, stage in left:
@@ -232,7 +232,12 @@ def has_gpu() -> bool:
 def main() -> NoReturn:
     asked = parsed(__doc__)
     if asked.device == "cuda" and not has_gpu():
-        refuse("no CUDA device here; --device cpu trains on the CPU, for weeks")
+        refuse("no CUDA device here; --device cpu trains on the CPU, and --forecast prints for how many hours")
+    if asked.forecast:
+        from tests.perf.grid_forecast import forecast_of  # imports torch, which the grid itself does not need
+
+        print(forecast_of(asked))
+        sys.exit()
     asked.folder, asked.out = make_folder(asked.folder), make_folder(asked.out) if asked.out else None
     grid = Grid(asked)
     sys.exit(run(grid, partial(train_all, grid)))

@@ -5,71 +5,67 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+RUNS = Path("runs", "attribute")
+"""Folder of the runs, below that of the grid."""
 MAIN = "san", "pan", "pan-ctx", "arnn"
-OVER = "brnn2+arnn", "unet3-arnn"
-REST = "han", "stn-m", "cbam", "cbam-arnn", "ltpa-pc", "none"
-LATE = "stn-s", "arnn-sampled", "arnn-ind", "arnn-ind-sampled", "unet2", "unet3", "unet2-arnn", "brnn2"
+OTHERS = (
+    *("brnn2+arnn", "unet3-arnn", "unet3", "han", "stn-s", "stn-m", "cbam", "cbam-arnn"),
+    *("ltpa-pc", "ltpa-dp", "none", "se", "film", "self"),
+)
 BLOCKS = "none+arnn", "brnn3+arnn"
+LARGE = *BLOCKS, "brnn2+arnn", "arnn"
+"""The mechanisms of ARNN's Table 1 for 224 px."""
+LATE = "arnn-sampled", "arnn-ind", "arnn-ind-sampled", "unet2", "unet2-arnn", "brnn2", *BLOCKS
 
 
 class Stage(NamedTuple):
-    """Runs of several mechanisms on one variant.
+    """Runs of several mechanisms on several variants, all from random weights.
 
     Attributes:
-        runs: Their folder, below the folder of all runs.
-        variant: The variant of their data set.
-        attns: The mechanisms.
-        after: Folder of the runs that give the initial weights; empty for random weights.
-        fade: See `bench sweep --help`.
+        variants: the variants of their data sets.
+        attns: the mechanisms.
+        seeds: number of seeds that are trained before the next stage begins. The other seeds follow after all stages.
     """
 
-    runs: str
-    variant: str
+    variants: tuple[str, ...]
     attns: tuple[str, ...]
-    after: str = ""
-    fade: float = 0.0
+    seeds: int = 1
+
+    @property
+    def name(self) -> str:
+        """The variants and the first mechanism, which no two stages share."""
+        return f"{'+'.join(self.variants)}/{self.attns[0]}"
 
 
-def on(variant: str, attns: Sequence[str]) -> Stage:
-    """Return the stage of these mechanisms on a variant.
-
-    Initial weights come from an easier variant: for photographs and distractors from black backgrounds, for 224 px from
-    photographs, and for the inverse task from the inverse task on small black images.
-    """
-    after = {"mbg": "mref", "mdist": "mref", "mbginv": "miniinv", "mbgb": "mbg"}.get(variant, "")
-    return Stage(variant, variant, tuple(attns), after, 0.5 if after and variant != "mbgb" else 0.0)
-
-
-FIRST = (
-    *(on(variant, MAIN) for variant in ("mref", "mbg", "mdist", "miniinv", "mbginv")),
-    *(on(variant, attns) for attns in (OVER, REST) for variant in ("mref", "mbg", "mdist")),
+STAGES = (
+    Stage(("mref", "mbg"), MAIN, 3),
+    Stage(("mdist",), MAIN),
+    Stage(("mbg",), OTHERS),
+    Stage(("mbginv",), MAIN),
+    Stage(("mbgb",), LARGE),
+    Stage(("mref", "mdist"), OTHERS),
+    Stage(("mref", "mbg", "mdist"), LATE),
+    Stage(("mbginv",), ("none",)),
 )
-"""The first stages, for one seed after the other."""
-THEN = (
-    Stage(
-        "mref/more", "mref", MAIN, "mref"
-    ),  # the number of images of mref + mbg, all black: shows the effect of clutter
-    *(on(variant, (*LATE, *BLOCKS)) for variant in ("mref", "mbg", "mdist")),
-    *(on(variant, ("none",)) for variant in ("miniinv", "mbginv")),
-    on("mbgb", (*BLOCKS, "brnn2+arnn", "arnn")),
-)
-"""The stages after the first stages of all seeds."""
+"""The most valuable runs come first: those that the papers' main claims are about, with three seeds."""
 
 
 def steps(seeds: int, main: Sequence[str] = MAIN, stages: int | None = None) -> Iterator[tuple[int, Stage]]:
-    """Yield each seed and stage in order.
+    """Yield each seed and stage in the order of training.
 
     Args:
-        seeds: Number of seeds.
-        main: Mechanisms that replace `MAIN`.
-        stages: Number of first stages per seed, without the later ones; None for all stages.
+        seeds: number of seeds.
+        main: mechanisms that replace `MAIN`.
+        stages: number of first stages, without the later ones; None for all stages.
     """
-    for part in (FIRST, THEN):
-        for seed in range(seeds):
-            for stage in part[:stages]:
-                yield seed, stage._replace(attns=tuple(main)) if stage.attns == MAIN else stage
-        if stages is not None:
-            return
+    chosen = [stage._replace(attns=tuple(main)) if stage.attns == MAIN else stage for stage in STAGES[:stages]]
+    for stage in chosen:
+        for seed in range(min(seeds, stage.seeds)):
+            yield seed, stage
+    for seed in range(seeds):
+        for stage in chosen:
+            if seed >= stage.seeds:
+                yield seed, stage
 
 
 Times = dict[str, dict[str, float]]
