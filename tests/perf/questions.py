@@ -28,6 +28,7 @@ from bench.compute import ComputeConfig
 from bench.config import FIRST_RECIPES
 from bench.model import build
 from bench.training.step import Step, build_optimizer
+from mnistref.common.errors import UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import VariantSpec
 from mnistref.variants import get_variant
@@ -114,16 +115,19 @@ def peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--attn", default="san,han,ltpa-dp,stn-m,cbam,pan,pan-ctx,arnn", help="mechanisms")
+    parser.add_argument("--attn", default="san,han,ltpa-dp,stn-m,cbam,pan,pan-ctx,arnn,brnn2+arnn", help="mechanisms")
     parser.add_argument("--variant", default="mref", help="variant of the network (mref)")
     parser.add_argument("--images", type=int, default=32, help="images of a step with all questions (32)")
     parser.add_argument("--one", type=int, default=50, help="images of a step with one question each (50)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of measurement (5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
     asked = parser.parse_args()
+    try:
+        variant, names = get_variant(asked.variant), canonical_names(asked.attn)
+    except UsageProblemError as error:
+        parser.error(str(error))
     torch.set_num_threads(asked.threads)
     keep_freed(CPU.device)
-    variant, names = get_variant(asked.variant), canonical_names(asked.attn)
     rows = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]]
     for attn in names:
         alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)

@@ -31,6 +31,7 @@ from bench.evaluation.evaluate import accuracy
 from bench.runs.experiment import ExecutionOptions, RunSettings, configure, run
 from bench.training.progress import ProgressOptions
 from bench.training.trainer import Trainer
+from mnistref.common.errors import UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.dataset import read_manifest
 from mnistref.generation.generate import Request, generate
@@ -38,15 +39,31 @@ from mnistref.variants import VARIANTS
 
 ASKED = 2_000
 """Number of validation questions: the first ones."""
-KINDS = {"lr": float, "batch": int, "epochs": int, "questions": lambda text: int(text) if text.isdecimal() else text}
+KINDS = {
+    "lr": float,
+    "batch": int,
+    "epochs": int,
+    "dropout": float,
+    "questions": lambda text: int(text) if text.isdecimal() else text,
+}
 
 
 def recipe_of(name: str, epochs: int, fade: float) -> Recipe:
-    """Return the recipe of this name, or fast with changes such as "lr=0.006+batch=64"."""
+    """Return the recipe of this name, or fast with changes such as "lr=0.006+batch=64".
+
+    Raises:
+        UsageProblemError: there is no such recipe, or a change has another form.
+    """
     known = {**RECIPES, "one": FIRST_RECIPES["fast"]}
     if name in known:
         return replace(known[name], epochs=epochs, fade=fade)
-    changes = {key: KINDS[key](value) for key, value in (part.split("=") for part in name.split("+"))}
+    try:
+        changes = {key: KINDS[key](value) for key, value in (part.split("=") for part in name.split("+"))}
+    except (KeyError, ValueError):
+        forms = " ".join(f"{key}=…" for key in KINDS)
+        raise UsageProblemError(
+            f"--tried {name}: give one of {' '.join(known)}, or changes joined by +: {forms}"
+        ) from None
     return replace(RECIPES["fast"], **{"epochs": epochs, "fade": fade, **changes})
 
 
@@ -181,10 +198,18 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="draw the curves of --out to this file, and exit")
     options = parser.parse_args()
     if options.figure:
-        draw([json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))], options.figure)
+        curves = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))] if options.out else []
+        if not curves:
+            parser.error("--figure draws the curves in --out, and there are none")
+        draw(curves, options.figure)
         return
+    try:
+        attns = canonical_names(options.attn)
+        recipes = {name: recipe_of(name, options.epochs, options.fade) for name in options.tried.split(",")}
+        targets = [int(part) for part in options.targets.split(",")]
+    except (UsageProblemError, ValueError) as error:
+        parser.error(str(error))
     computing = resolve_compute()
-    targets = [int(part) for part in options.targets.split(",")]
     rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "on the way, %"]]
     with tempfile.TemporaryDirectory() as temporary:
         sizes = {"train": options.images, "val": 2_000, "test": 1}
@@ -192,9 +217,8 @@ def main() -> None:
         asked = Request(options.variant, root, 0, sizes, options.digits, options.backgrounds)
         folder = options.data or generate(asked)
         print(f"{folder.name} on {computing.device_name}, {torch.get_num_threads()} threads", flush=True)
-        for attn in canonical_names(options.attn):
-            for name in options.tried.split(","):
-                recipe = recipe_of(name, options.epochs, options.fade)
+        for attn in attns:
+            for name, recipe in recipes.items():
                 records = curve(attn, folder, recipe, options.every, computing, runs, options.seed, options.init)
                 shares = [100 * record["val_accuracy"] for record in records]
                 to = [reached(records, target / 100) for target in targets]

@@ -37,3 +37,26 @@ def test_a_resumed_run_continues_its_curve(cut, mini, tmp_path, monkeypatch):
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
     assert trained(runs=tmp_path / "cut") == resumed  # the run is finished, and its curve is stored
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tried", "lr"], "--tried lr: give one of"),
+        (["--tried", "questions=3+bogus=1"], "--tried questions=3+bogus=1"),
+        (["--attn", "saan"], "did you mean 'san'"),
+        (["--figure", "x.png"], "there are none"),
+        (["--figure", "x.png", "--out", "nothing"], "there are none"),
+    ],
+)
+def test_wrong_options_end_with_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["recipes", *arguments])
+    with pytest.raises(SystemExit) as end:
+        recipes.main()
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_changes_of_a_recipe_are_joined():
+    changed = recipes.recipe_of("lr=0.006+questions=3+dropout=0.2", 2, 0.5)
+    assert changed == replace(RECIPES["fast"], lr=0.006, questions=3, dropout=0.2, epochs=2, fade=0.5)
