@@ -1,19 +1,24 @@
-"""Measure mask correctness by other definitions, to find out what limits it.
+"""Measure mask correctness by other definitions, and what each map is needed for.
 
     python -m tests.perf.mask_readings RUN [RUN …] --data SET [--images 400]
 
-Each row is a mean over the first test questions. The definitions are in `readings`. RUN is a folder with weights, and
-SET is the data set that it was trained on.
+Each row is a mean over the first test questions. The definitions are in `readings`. The last rows are accuracies of the
+same network with one of its maps changed: replaced by its mean in each image, or by the map of another image and
+question. RUN is a folder with weights of the network `attribute`, and SET is the data set that it was trained on.
 """
 
 import argparse
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 import bench
+from bench.attention.base import Changed, call_mechanism, repeat_for_questions
 from bench.data.loading import load_split
 from bench.data.split import Split
 from mnistref.common.text_table import table
@@ -73,8 +78,59 @@ def readings(maps: list[Tensor], target: Tensor) -> dict[str, Tensor]:
     }
 
 
+class ChangedGate(nn.Module):
+    """A gate whose map is changed before it is applied.
+
+    Args:
+        gate: a gate whose mechanism returns scores.
+        change: of the map (T, 1, h, w).
+    """
+
+    def __init__(self, gate: Any, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.gate: Any = gate
+        self.change = change
+
+    def forward(self, x: Tensor, query: Tensor, image_index: Tensor | None = None) -> Changed:
+        """Return features and map, see `bench.attention.base.Gate.forward`."""
+        score = call_mechanism(self.gate.attend, x, query, image_index)
+        if not isinstance(score, Tensor):
+            raise TypeError(f"{type(self.gate.attend).__name__} returns changed features")
+        mask = self.change(score.sigmoid())
+        return Changed(self.gate.norm(repeat_for_questions(x, image_index) * mask), mask)
+
+
+CHANGES = {
+    "replaced by its mean": lambda mask: mask.mean((2, 3), keepdim=True).expand_as(mask),
+    "of another question": lambda mask: mask.roll(1, 0),
+}
+
+
 @torch.inference_mode()
-def mean_readings(model: torch.nn.Module, split: Split, images: int) -> dict[str, float]:
+def accuracies_with_changed_maps(model: nn.Module, split: Split, images: int) -> dict[str, float]:
+    """Return the accuracy over the first test questions for each gate and change. Other mechanisms have none."""
+    found = {}
+    gates: Any = model.gates
+    for k, gate in list(gates.items()):
+        for name, change in CHANGES.items():
+            gates[k] = ChangedGate(gate, change)
+            with suppress(TypeError):
+                found[f"accuracy, map {int(k) + 1} {name}"] = accuracy_of(model, split, images)
+            gates[k] = gate
+    return found
+
+
+def accuracy_of(model: nn.Module, split: Split, images: int) -> float:
+    """Return the accuracy over the first test questions."""
+    right = [
+        model(*batch.network_inputs).logits.argmax(1) == batch.label
+        for batch in (split.batch(indices) for indices in torch.arange(min(images, len(split))).split(BATCH))
+    ]
+    return float(torch.cat(right).double().mean())
+
+
+@torch.inference_mode()
+def mean_readings(model: nn.Module, split: Split, images: int) -> dict[str, float]:
     """Return the mean of each reading over the first test questions, and the accuracy."""
     found: dict[str, list[Tensor]] = {}
     for indices in torch.arange(min(images, len(split))).split(BATCH):
@@ -94,7 +150,11 @@ def main() -> None:
     asked = parser.parse_args()
     split = load_split(asked.data, "test", "one", torch.device("cpu"), masks=True)
     loaded = [bench.load_run(run) for run in asked.runs]
-    columns = [mean_readings(run.model.eval(), split, asked.images) for run in loaded]
+    columns = [
+        mean_readings(run.model.eval(), split, asked.images)
+        | accuracies_with_changed_maps(run.model, split, asked.images)
+        for run in loaded
+    ]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [["", *(run.config.attn for run in loaded)]]
     rows += [[name, *(f"{column[name]:.3f}" if name in column else "–" for column in columns)] for name in names]

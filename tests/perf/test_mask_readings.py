@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from bench.data.loading import load_split
 from bench.metrics import mask_area, mask_correctness
-from tests.perf.mask_readings import best_position, boxes, readings
+from bench.model import create_model
+from tests.perf.mask_readings import accuracies_with_changed_maps, best_position, boxes, mean_readings, readings
 
 
 @pytest.fixture
@@ -47,3 +49,29 @@ def test_no_map_is_better_than_the_best_position(target):
         mask_correctness([single.view(1, 1, 5, 5).expand(2, 1, 5, 5)], target).double() for single in torch.eye(25)
     ]
     torch.testing.assert_close(torch.stack(shares).amax(0), best, rtol=1e-5, atol=1e-7)
+
+
+def test_changed_maps_change_answers_and_the_network_is_restored(mini):
+    torch.manual_seed(0)
+    model = create_model("pan", "mini").eval()
+    split = load_split(mini, "test", "one", torch.device("cpu"), masks=True)
+    before = mean_readings(model, split, 30)
+    found = accuracies_with_changed_maps(model, split, 30)
+    assert len(found) == 2 * len(model.gates)
+    assert mean_readings(model, split, 30) == before
+
+
+def test_gates_without_scores_have_no_changed_accuracy(mini):
+    model = create_model("stn-m", "mini").eval()
+    split = load_split(mini, "test", "one", torch.device("cpu"), masks=True)
+    assert accuracies_with_changed_maps(model, split, 2) == {}
+
+
+def test_a_constant_map_changes_nothing_when_it_is_replaced_by_its_mean(mini):
+    model = create_model("pan", "mini").eval()
+    split = load_split(mini, "test", "one", torch.device("cpu"), masks=True)
+    for gate in model.gates.values():
+        for parameter in gate.attend.parameters():
+            torch.nn.init.zeros_(parameter)
+    changed = accuracies_with_changed_maps(model, split, 50)
+    assert set(changed.values()) == {mean_readings(model, split, 50)["accuracy"]}
