@@ -119,6 +119,15 @@ def test_the_control_of_equal_compute_is_compared_if_it_was_run():
     assert first / second == pytest.approx(1, abs=0.02)
 
 
+def test_the_dot_product_in_three_levels_is_compared_though_no_paper_has_it():
+    pair = [run("vgg-att", "ltpa-dp", 0.3), run("vgg", "none", 0.5)]
+    assert not [c for c in evaluate_network_claims(pair) if "vgg-att ltpa-dp " in c.compared]
+    results = [*pair, run("vgg-late", "none", 0.7)]
+    for worse in ("vgg none", CONTROL):
+        found = one(results, f"vgg-att ltpa-dp − {worse}")
+        assert (found.source, found.verdict, math.isnan(found.published)) == ("not from a paper", FAILS, True)
+
+
 def test_runs_with_other_recipes_data_or_relative_widths_are_not_compared():
     vgg = run("vgg", "none", 0.5)
     for odd in ({"recipe": "fast,network=vgg-att,width=64"}, {"task": "cifar100"}, {"width": 16}):
