@@ -70,6 +70,7 @@ class NetworkClaim:
         source: where a paper states it.
         metrics: the metrics that the paper compares.
         stated: data set → difference of the accuracies that the text states, if no table has both values.
+        note: how this comparison differs from the paper's; "" for no difference.
     """
 
     better: Entry
@@ -78,6 +79,7 @@ class NetworkClaim:
     source: str
     metrics: tuple[str, ...] = (ACCURACY,)
     stated: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
 _VGG, _LATE = Entry("vgg", "none"), Entry(*CONTROL.split())
@@ -144,6 +146,8 @@ NETWORK_CLAIMS = (
         "ResNet-164 is better without attention",
         "LTPA §5.1",
         stated={"cifar10": 0.009, "cifar100": 0.015},
+        note=f"resnet164 {_PC2.attn}: the classifier is one linear layer; in the program of LTPA's authors, BatchNorm, "
+        "ReLU and dropout of 0.3 precede it",
     ),
 )
 """The claims of the papers. `CONTROLS`, which are of no paper, are listed only if `vgg-late` was run."""
@@ -260,7 +264,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
             else:
                 continue  # no common seed, or five classes or fewer
             multiplications = group.count(claim.better), group.count(claim.worse)
-            note = _control_note(place[1], CONTROL in group.runs) if claim.worse == _VGG else ""
+            note = _control_note(place[1], CONTROL in group.runs) if claim.worse == _VGG else claim.note
             yield replace(result, metric=metric, multiplications=multiplications, note=note)
 
 

@@ -78,6 +78,7 @@ def test_sources_name_the_table_of_the_data_set_or_say_that_it_is_another_one():
     pair = [run("resnet164", "none", 0.8), run("resnet164", "ltpa-pc:levels=2", 0.5)]
     found = one(pair, "resnet164 none − resnet164 ltpa-pc:levels=2")
     assert (found.source, found.published) == ("LTPA §5.1", 0.009)
+    assert "the classifier is one linear layer; in the program of LTPA's authors, BatchNorm" in claims_to_text([found])
 
 
 def test_a_folder_has_the_published_values_of_the_data_set_of_its_name():

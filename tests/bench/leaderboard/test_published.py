@@ -42,13 +42,16 @@ def test_values_of_other_networks_are_errors_ratios_and_transfers():
     assert find_published("svhn", "ltpa-pc:linear=true", "error", network="vgg-att").value == 0.0352
     assert find_published("cifar100", "none", "transfer_scene67", network="vgg").value == 0.1673
     assert find_published("cifar100", "none", "transfer_stl10_test", network="vgg") is None
+    with_attention = find_published("cifar10", "ltpa-pc:levels=2:linear=true", "transfer_scene67", network="resnet164")
+    assert with_attention.value == 0.3046
     assert find_published("cifar100", "none", "error") is None
 
 
 def test_mechanisms_have_the_names_that_runs_store():
     """The papers' numbers of LTPA's pc are those of the linear compatibility."""
     for _, _, network, attn, _ in published._table():
-        if network in NETWORKS and attn != "uniform":
+        assert network in NETWORKS
+        if attn != "uniform":
             assert resolve(attn, None, network).name == attn
 
 
