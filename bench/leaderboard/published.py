@@ -9,6 +9,12 @@ Measures that no column of a board has:
 - `jaccard_CLASS`: mean Jaccard index of the thresholded map and the object on the images of a class of the Object
   Discovery set, by a network that was trained on the named data set (LTPA Fig. 9). The value of VGG-att2, trained on
   CIFAR-100, for horses is missing, because its digits cannot be read.
+
+Lines without a mechanism are values of methods that this project does not have: those that LTPA cites from other
+papers (Table 2: `VGG-GAP` on CUB and `RN-34`, which others trained; Fig. 9: seven methods of segmentation, which have
+no training data set either). They are there for readers of the file. No run is compared with them.
+
+`sd` is the standard deviation that LTPA prints in Tables 1 and 2. The paper does not say over what.
 """
 
 import csv
@@ -29,10 +35,17 @@ _PERCENT = (ACCURACY, ERROR, TPR, "top5_error", "transfer_", "fooling_", "jaccar
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A value that a paper prints. Accuracies, errors and other shares are in 0 … 1."""
+    """A value that a paper prints. Accuracies, errors and other shares are in 0 … 1.
+
+    Attributes:
+        value: the value.
+        source: the paper, and the table or section.
+        sd: its standard deviation in the same unit; None if the paper prints none.
+    """
 
     value: float
     source: str
+    sd: float | None = None
 
 
 @lru_cache(maxsize=1)
@@ -44,7 +57,8 @@ def _table() -> dict[tuple[str, str, str, str, str], PublishedValue]:
 def read_published(text: str) -> dict[tuple[str, str, str, str, str], PublishedValue]:
     """Return (paper, variant, network, attn, metric) → value, from the text of `published.csv`.
 
-    The first word of a source begins with the name of its paper: the source of a supplement is `ARNN-S`, for example.
+    Lines without a mechanism are left out, see this module. The columns `network` and `sd` may be missing. The first
+    word of a source begins with the name of its paper: the source of a supplement is `ARNN-S`, for example.
 
     Raises:
         DataProblemError: a source is not in one of `PAPERS`.
@@ -52,16 +66,19 @@ def read_published(text: str) -> dict[tuple[str, str, str, str, str], PublishedV
     table = {}
     for row in csv.DictReader(text.splitlines()):
         in_percent = row["measure"].startswith(_PERCENT)
-        value = float(row["value"]) / 100 if in_percent else float(row["value"])
+        scale = 100 if in_percent else 1
         paper = next((paper for paper in PAPERS if row["source"].startswith(paper)), None)
         if paper is None:
             raise DataProblemError(
                 f"published.csv: {row['source']!r} is not a source in {', '.join(PAPERS)}; "
                 "add its paper to PAPERS in bench/leaderboard/published.py"
             )
+        if not row["attn"]:
+            continue
         network = row.get("network") or DEFAULT_NETWORK
         key = paper, row["variant"], network, row["attn"], row["measure"]
-        table[key] = PublishedValue(round(value, 6), row["source"])
+        sd = round(float(row["sd"]) / scale, 6) if row.get("sd") else None
+        table[key] = PublishedValue(round(float(row["value"]) / scale, 6), row["source"], sd)
     return table
 
 

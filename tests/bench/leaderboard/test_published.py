@@ -1,5 +1,8 @@
 """The papers' published numbers."""
 
+import csv
+from importlib.resources import files
+
 import pytest
 
 from bench.leaderboard import published
@@ -53,6 +56,37 @@ def test_mechanisms_have_the_names_that_runs_store():
         assert network in NETWORKS
         if attn != "uniform":
             assert resolve(attn, None, network).name == attn
+
+
+def test_standard_deviations_have_the_unit_of_their_values():
+    """LTPA Tables 1 and 2 print them; ARNN prints none."""
+    found = find_published("cifar100", "ltpa-pc:levels=2:linear=true", "error", network="vgg-att")
+    assert (found.value, found.sd) == (0.2319, 0.0004)
+    assert find_published("cifar10", "none", "error", network="resnet164").sd == 0.0018
+    assert find_published("cub200", "none,ltpa-pan", "error", network="vgg-pan").sd == 0.0016
+    assert find_published("cifar100", "cbam", "error", network="resnet18").sd is None
+    printed = [key for key, value in published._table().items() if value.sd is not None]
+    assert len(printed) == 11 * 2 + 4 * 2 + 1
+    assert {(key[0], key[4]) for key in printed} == {("LTPA", "error")}
+    header = HEADER.replace("value", "value,network,sd")
+    read = read_published(header + "LTPA T1,svhn,X,x,error,5,vgg,0.5\nPAN T1a,mbg,Y,y,tpr,5\n")
+    assert [value.sd for value in read.values()] == [0.005, None]
+
+
+def test_lines_without_a_mechanism_are_values_of_other_methods():
+    """LTPA Table 2 and Fig. 9 cite them. No run has their names."""
+    text = files("bench.leaderboard").joinpath("published.csv").read_text(encoding="utf-8")
+    cited = [row for row in csv.DictReader(text.splitlines()) if not row["attn"]]
+    assert not any(row["network"] or row["sd"] for row in cited)
+    assert {(row["method"], row["value"]) for row in cited if row["source"] == "LTPA T2"} == {
+        ("VGG-GAP", "29.50"),
+        ("RN-34", "26.5"),
+    }
+    segmented = [row for row in cited if row["source"] == "LTPA Fig. 9"]
+    assert (len(segmented), len({row["method"] for row in segmented})) == (21, 7)
+    assert {row["measure"] for row in segmented} == {f"jaccard_{name}" for name in ("airplane", "car", "horse")}
+    assert all(attn for _, _, _, attn, _ in published._table())
+    assert find_published("cub200", "none", "error", network="vgg-gap") is None
 
 
 def test_values_of_attacks_and_segmentation_are_shares():
