@@ -3,7 +3,8 @@
 The files lie in the folder of downloads, as torchvision's own `root`.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from bench.tasks.image_resize import square_image, square_images, square_mask
 from bench.tasks.task_spec import LabelledImages, LoadedTask
 from mnistref.common.errors import DataProblemError
 
+PETS_FOLDER = "oxford-iiit-pet"
+"""The folder of torchvision for Oxford-IIIT Pets, in the folder of downloads."""
 _DIGITS = tuple(map(str, range(10)))
 
 
@@ -63,7 +66,7 @@ def _channels_last(dataset: Any, side: int) -> LabelledImages:
 def load_pets(raw: Path, side: int) -> LoadedTask:
     """Return Oxford-IIIT Pets (Parkhi 2012): 37 breeds, with masks: the body and the outline of the animal."""
     files = "https://www.robots.ox.ac.uk/~vgg/data/pets/ (images.tar.gz and annotations.tar.gz)"
-    source = Source(files, raw / "oxford-iiit-pet")
+    source = Source(files, raw / PETS_FOLDER)
     kinds = {"target_types": ("category", "segmentation")}
     sets = _open("OxfordIIITPet", raw, source, ({"split": "trainval", **kinds}, {"split": "test", **kinds}))
     return LoadedTask(tuple(sets[0].classes), *(_read_pets(s, side) for s in sets))
@@ -86,7 +89,8 @@ def _open(name: str, raw: Path, source: Source, splits: Sequence[dict[str, Any]]
     """Return torchvision's data sets of both splits. Download the files if they are missing.
 
     Raises:
-        DataProblemError: they are missing and cannot be fetched, or are damaged. The message says where to put them.
+        DataProblemError: they are missing or damaged, and cannot be fetched. The message says which of both, and where
+            to put them.
     """
     from torchvision import datasets
 
@@ -96,7 +100,30 @@ def _open(name: str, raw: Path, source: Source, splits: Sequence[dict[str, Any]]
         return [loader(str(raw), download=True, **arguments) for arguments in splits]
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        problem, again = f"{name} could not be fetched ({reason})", ""
+        if damaged := next((path for path, md5 in _list_checksums(loader, raw) if _is_damaged(path, md5)), None):
+            problem = f"{damaged} exists, but its checksum differs; {problem}"
+            again = " again"
         raise DataProblemError(
-            f"{name} could not be fetched ({reason}); download {source.address}, and put the files in {source.folder} "
-            "as they are"
+            f"{problem}; download {source.address}{again}, and put the files in {source.folder} as they are"
         ) from error
+
+
+def _list_checksums(loader: Any, raw: Path) -> Iterator[tuple[Path, str]]:
+    """Yield path and MD5 of the files that one of torchvision's classes checks, archives first."""
+    if hasattr(loader, "tgz_md5"):  # CIFAR and STL-10
+        yield raw / loader.filename, loader.tgz_md5
+        for name, md5 in (*loader.train_list, *loader.test_list):
+            yield raw / loader.base_folder / name, md5
+    for split in ("train", "test") if hasattr(loader, "split_list") else ():  # SVHN
+        yield raw / loader.split_list[split][1], loader.split_list[split][2]
+    for url, md5 in getattr(loader, "_RESOURCES", ()):  # Pets
+        yield raw / PETS_FOLDER / url.rpartition("/")[2], md5
+
+
+def _is_damaged(path: Path, md5: str) -> bool:
+    """Return whether a file exists and has another checksum."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() != md5

@@ -1,5 +1,9 @@
 """The sets of torchvision: real pixels in files of its formats, read by its loaders."""
 
+import random
+import urllib.error
+import urllib.request
+
 import numpy as np
 import pytest
 from torchvision import datasets
@@ -55,3 +59,47 @@ def test_a_set_that_cannot_be_fetched_says_what_to_download_and_where_to_put_it(
     assert "could not be fetched (no network); download http" in message
     assert f"put the files in {tmp_path / 'raw'}" in message
     assert "\n" not in message
+
+
+ARCHIVES = {
+    "cifar10": "cifar-10-python.tar.gz",
+    "cifar100": "cifar-100-python.tar.gz",
+    "svhn": "test_32x32.mat",
+    "stl10": "stl10_binary.tar.gz",
+    "pets": "oxford-iiit-pet/annotations.tar.gz",
+}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let every download fail as it does without internet."""
+
+    def refuse(*arguments, **options):
+        raise urllib.error.URLError("no internet")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_damaged_file_is_told_from_a_missing_one(name, tmp_path, offline):
+    with pytest.raises(DataProblemError) as missing:
+        TASKS[name].load(tmp_path, 32)
+    assert "checksum" not in str(missing.value)
+    path = tmp_path / ARCHIVES[name]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(random.Random(0).randbytes(5000))
+    with pytest.raises(DataProblemError) as damaged:
+        TASKS[name].load(tmp_path, 32)
+    message = str(damaged.value)
+    assert message.startswith(f"{path} exists, but its checksum differs; ")
+    assert "; download http" in message
+    assert f" again, and put the files in {path.parent} as they are" in message
+    assert "\n" not in message
+
+
+def test_a_damaged_file_of_an_unpacked_archive_is_named(tmp_path, monkeypatch, offline):
+    write_cifar(tmp_path, "cifar10", monkeypatch)
+    with (tmp_path / datasets.CIFAR10.base_folder / "test").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(DataProblemError, match=r"^[^;]*cifar-10-batches-py/test exists, but its checksum differs; "):
+        load_cifar10(tmp_path, 32)
