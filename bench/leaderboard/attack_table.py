@@ -17,6 +17,7 @@ from bench.leaderboard.question_columns import (
     RUN,
     format_with_bounds,
 )
+from bench.leaderboard.question_words import count_tested
 from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.attack_record import AttackRecord
 from mnistref.common.text_table import table
@@ -51,8 +52,8 @@ def attack_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first, regions = rows.iloc[0], list(dict.fromkeys(rows[REGION]))
-    questions = f"{first[IMAGES]:,} test questions of {first[DATASET]}"
-    parts = [f"{first[RUN]}: {questions}, {percent(first[ACCURACY_BEFORE])} % right before an attack"]
+    tested = count_tested(first[IMAGES], first[DATASET])
+    parts = [f"{first[RUN]}: {tested}, {percent(first[ACCURACY_BEFORE])} % right before an attack"]
     for name, caption in ((FOOLING, "answers that change, %"), (ACCURACY, "right answers, %")):
         cells = _pivot(rows, regions, name)
         parts += ["", f"{caption} (95 %):", *[""] * markdown, table(cells, markdown)]

@@ -30,6 +30,7 @@ from bench.evaluation.columns import (
     MASK_CORRECTNESS,
     NOTE,
     PUBLISHED_SOURCE,
+    QUERIES,
     RANK,
     RECIPE,
     RELATIVE_RUNTIME,
@@ -44,6 +45,7 @@ from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.question_columns import ATTACK_COLUMNS, MAP_COLUMNS
+from bench.leaderboard.question_words import has_questions
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from mnistref.common.text_table import table
@@ -66,11 +68,6 @@ _BOUNDS_HEADING = "95 %"
 _STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_format is None)
 """Columns of text, which may look like numbers."""
 _INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
-LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a
-recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the
-queried digit; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms:
-time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. published %:
-accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
 _FEW_SEEDS = (
     f"rows with fewer than {MIN_RELIABLE_SEEDS} seeds have intervals that are too narrow, because few runs do not show "
     "how much seeds differ; the interval of a row with one seed does not contain this variation at all"
@@ -154,9 +151,10 @@ def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
 
     Settings that all rows share stand above it. If recipes differ, letters stand for them, explained below the table.
     """
-    board = board.assign(**{RECIPE: board[RECIPE].map(describe_trainings(board[RECIPE].unique()))})
+    asks = has_questions(str(board[VARIANT].iloc[0]))
+    board = board.assign(**{RECIPE: board[RECIPE].map(describe_trainings(board[RECIPE].unique(), asks))})
     letters = {recipe: to_letters(number) for number, recipe in enumerate(board[RECIPE].unique())}
-    columns = _text_cells(board, letters, markdown)
+    columns = _text_cells(board if asks else board.assign(**{QUERIES: None}), letters, markdown)
     above_headings = [column.text_heading for column in _ABOVE]
     distinct = {heading: set(cells) - {""} for heading, cells in columns if heading in above_headings}
     shared = {heading: cells.pop() for heading, cells in distinct.items() if len(cells) == 1}
@@ -243,10 +241,14 @@ def commands_to_text(board: pd.DataFrame) -> str:
     """Return the command that repeats each row. Runs whose weights another row starts from come first."""
     rows = board[board[COMMAND].notna()].to_dict("records")
     rows.sort(key=lambda row: len(training_stages(row[RECIPE])))
-    recipes = describe_trainings(row[RECIPE] for row in rows)
-    headings = [
-        _escape_markup(f"{row[ATTN]} on {row[DATASET]}, {recipes[row[RECIPE]]}", markdown=False) for row in rows
-    ]
+    recipes = {
+        asks: describe_trainings((row[RECIPE] for row in rows if has_questions(row[VARIANT]) == asks), asks)
+        for asks in (True, False)
+    }
+    headings = []
+    for row in rows:
+        recipe = recipes[has_questions(row[VARIANT])][row[RECIPE]]
+        headings.append(_escape_markup(f"{row[ATTN]} on {row[DATASET]}, {recipe}", markdown=False))
     lines = [f"# {heading}\n{row[COMMAND]}" for heading, row in zip(headings, rows, strict=True)]
     for placeholder, column in (("DIGITS", DIGITS), ("PHOTOS", BACKGROUNDS)):
         named = [row[column] for row in rows if f" {placeholder} " in row[COMMAND]]

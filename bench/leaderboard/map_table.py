@@ -13,6 +13,7 @@ from bench.common.number_format import amount, percent, share
 from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import ACCURACY, DATASET
 from bench.leaderboard.question_columns import EXPLAINED_CLASS, IMAGES, METHOD, RUN, SECONDS
+from bench.leaderboard.question_words import count_tested
 from bench.leaderboard.statistics import mean_with_bounds
 from bench.runs.saliency_record import SaliencyRecord
 from mnistref.common.text_table import table
@@ -55,8 +56,8 @@ def map_table_to_text(board: pd.DataFrame, markdown: bool = False) -> str:
 
 def _run_to_text(rows: pd.DataFrame, markdown: bool) -> str:
     first = rows.iloc[0]
-    questions = f"{first[IMAGES]:,} test questions of {first[DATASET]}, {percent(first[ACCURACY])} % right"
-    heading = f"{first[RUN]}: {questions}; explained is {EXPLAINED[first[EXPLAINED_CLASS]]}"
+    tested = f"{count_tested(first[IMAGES], first[DATASET])}, {percent(first[ACCURACY])} % right"
+    heading = f"{first[RUN]}: {tested}; explained is {EXPLAINED[first[EXPLAINED_CLASS]]}"
     shown = [column for column in MEASURES if rows[column.name].notna().any()]
     lines = [["map", *(column.text_heading for column in shown), "s / 1,000"]]
     for _, row in rows.iterrows():

@@ -21,13 +21,17 @@ Settings = Mapping[str, str]
 """The fields of a recipe as text, see `bench.config.Recipe`; `name`, `network`, `width`, and the flags that are set."""
 
 
-def describe_trainings(labels: Iterable[str]) -> dict[str, str]:
+def describe_trainings(labels: Iterable[str], asks: bool = True) -> dict[str, str]:
     """Return a description for each label of a training, see `bench.config.RunConfig.training`.
 
     Different labels have different descriptions: equal ones get the full names of the data sets, or else the label.
+
+    Args:
+        labels: the labels.
+        asks: whether the data set has questions, so that the description says how many a step has.
     """
     every = dict.fromkeys(labels)
-    short, full = ({label: _describe(label, names) for label in every} for names in (False, True))
+    short, full = ({label: _describe(label, names, asks) for label in every} for names in (False, True))
     uses = {names: Counter(texts.values()) for names, texts in ((False, short), (True, full))}
 
     def choose(label: str) -> str:
@@ -39,21 +43,21 @@ def describe_trainings(labels: Iterable[str]) -> dict[str, str]:
 
 
 def describe_training(label: str) -> str:
-    """Return the label of a training in words; a label of unknown form is returned unchanged.
+    """Return the label of a training with questions in words; a label of unknown form is returned unchanged.
 
     An example is "fast: 3 epochs, 50 images a step, one question each, started from mini 3 ep → mref 4 ep".
     """
-    return _describe(label, full_names=False)
+    return _describe(label, full_names=False, asks=True)
 
 
-def _describe(label: str, full_names: bool) -> str:
+def _describe(label: str, full_names: bool, asks: bool) -> str:
     last, *earlier = training_stages(label)
     settings = _parse(last)
     stages = [_parse_stage(stage) for stage in earlier]
     if settings is None or None in stages:
         return label
     chain = [_describe_stage(*stage, settings, full_names) for stage in reversed(stages) if stage]
-    return ", ".join([_describe_last(settings), *([f"started from {' → '.join(chain)}"] if chain else [])])
+    return ", ".join([_describe_last(settings, asks), *([f"started from {' → '.join(chain)}"] if chain else [])])
 
 
 def _parse_stage(stage: str) -> tuple[str, Settings] | None:
@@ -81,13 +85,13 @@ def _parse(label: str) -> Settings | None:
     return fields | changes
 
 
-def _describe_last(settings: Settings) -> str:
+def _describe_last(settings: Settings, asks: bool) -> str:
     """Return the settings of the last training in words."""
     several = "up to " * (settings["patience"] != "None")
     parts = [
         f"{settings['name']}: {several}{settings['epochs']} epoch{'s' * (settings['epochs'] != '1')}",
         f"{settings['batch']} images a step",
-        _describe_questions(settings["questions"]),
+        *([_describe_questions(settings["questions"])] if asks else []),
     ]
     return ", ".join([*parts, *_describe_changes(settings, _SHARED_FIELDS[:2])])
 

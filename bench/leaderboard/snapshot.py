@@ -29,8 +29,9 @@ from bench.evaluation import picture_files
 from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import DIAGONAL_LSTM, ERROR, OVER_NONE, TOP5
 from bench.leaderboard.aggregate import build_board
-from bench.leaderboard.formatting import LEGEND, commands_to_text, from_csv, to_csv, to_text
+from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
 from bench.leaderboard.question_tables import QUESTION_TABLES, compare_tables
+from bench.leaderboard.question_words import describe_columns
 from bench.runs import records, saliency_record
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
@@ -92,7 +93,8 @@ def save_snapshot(
 
 
 def _to_markdown(board: pd.DataFrame) -> str:
-    return f"# Board\n\n{LEGEND}\n\n{to_text(board, markdown=True)}\n\n```sh\n{commands_to_text(board)}\n```\n"
+    parts = ["# Board", describe_columns(board), to_text(board, markdown=True)]
+    return "\n\n".join([*parts, f"```sh\n{commands_to_text(board)}\n```\n"])
 
 
 def _copy_run(run: Path, target: Path, files: Sequence[str]) -> None:

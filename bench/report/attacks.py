@@ -19,6 +19,7 @@ from bench.leaderboard.question_columns import (
     REGION,
     format_with_bounds,
 )
+from bench.leaderboard.question_words import count_tested
 from bench.report.chart_types import Figure, Line, Mark, Panel
 from bench.report.svg_layout import Axis, Frame, share_axis
 from bench.runs.attack_record import AttackRecord
@@ -75,7 +76,7 @@ def _chart(name: str, board: pd.DataFrame) -> AttackChart:
         for _, row in areas.iterrows()
     ]
     right = percent(first[ACCURACY_BEFORE])
-    questions = f"{first[IMAGES]:,} test questions of {first[DATASET]}, {right} % right before an attack."
+    questions = f"{count_tested(first[IMAGES], first[DATASET])}, {right} % right before an attack."
     return AttackChart(name, questions, key, _figure(board))
 
 

@@ -12,6 +12,7 @@ from bench.evaluation.columns import ACCURACY, ATTN, DATASET, QUERIES, RANK, REC
 from bench.evaluation.record_keys import FORMAT, OK
 from bench.leaderboard.aggregate import row_formats
 from bench.leaderboard.formatting import to_letters
+from bench.leaderboard.question_words import has_questions
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.runs.record_types import RunRecord
@@ -83,8 +84,10 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
     runs: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for result in sorted(results, key=lambda result: (result["seed"], result["run"])):
         runs.setdefault(_key({**row_key(result), FORMAT: format_of(result)}, _RUN_KEY), []).append(result)
-    described = describe_trainings(board[RECIPE])
-    recipes = {label: text.replace(" ep", "\u00a0ep") for label, text in described.items()}  # no line break there
+    recipes = {}
+    for asks, same in board.groupby(board[VARIANT].map(has_questions)):
+        texts = describe_trainings(same[RECIPE], bool(asks))
+        recipes[asks] = {label: text.replace(" ep", "\u00a0ep") for label, text in texts.items()}  # no line break there
     groups: dict[tuple[str | None, ...], list[BoardRow]] = {}
     for row, result_format in zip(rows_of(board), row_formats(board), strict=True):
         groups.setdefault(_key(row, GROUP_KEY), []).append({**row, FORMAT: result_format})
@@ -96,7 +99,8 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
     for rows in groups.values():
         rows.sort(key=_by_accuracy)
         own = [tuple(runs.get(_key(row, _RUN_KEY), ())) for row in rows]
-        made.append(_group(rows, own, recipes, kinds[str(rows[0][DATASET])] > 1))
+        asks = has_questions(str(rows[0][VARIANT]))
+        made.append(_group(rows, own, recipes[asks], kinds[str(rows[0][DATASET])] > 1))
     return made
 
 

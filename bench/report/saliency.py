@@ -18,6 +18,7 @@ from bench.evaluation.column import BOUNDS, Column
 from bench.evaluation.columns import ACCURACY, DATASET
 from bench.leaderboard.map_table import build_map_table, find_caution, list_cautions
 from bench.leaderboard.question_columns import METHOD
+from bench.leaderboard.question_words import count_tested
 from bench.report.load import read_question_records
 from bench.report.table import MISSING
 from bench.runs.saliency_record import RECORD, SHEET, SHEET_IMAGES, SHEET_TILE_PIXELS, SaliencyRecord
@@ -82,7 +83,7 @@ def _tabulate(name: str, record: SaliencyRecord, strips: Sequence[str]) -> Salie
     first = board.iloc[0]
     areas = ", ".join(f"{area.removeprefix('area_')} {share(first[area])}" for area in AREAS)
     questions = (
-        f"{first['images']:,} test questions of {first['dataset']}, {percent(first[ACCURACY])} % right. Explained is "
+        f"{count_tested(first['images'], first['dataset'])}, {percent(first[ACCURACY])} % right. Explained is "
         f"{EXPLAINED[first['explained']]}. Shares of the image, which a uniform map scores: {areas}."
     )
     return SaliencyTable(

@@ -7,12 +7,15 @@ from dataclasses import fields
 
 from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
 from mnistref.spec import RequestRecord
-from mnistref.variants import options_of_changes
+from mnistref.variants import VARIANTS, options_of_changes
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment", "dropout")
 _ALWAYS = ("epochs", "batch", "questions")
 """Options that a command contains even if they equal the recipe's value, because recipes may change later."""
+_DEFAULT_QUERIES = "one"
+"""A command for images without a question has the options `--queries` and `--questions` only if their values differ
+from this one and from the recipe's."""
 
 
 def build_command(
@@ -34,14 +37,15 @@ def build_command(
     """
     if "task" in request:
         return _task_command(config, request, seeds, init_runs)
+    asks = _has_questions(request)
     data = f"{ROOT}/datasets/{config.dataset}"
     if config.recipe == EVALUATED:
-        command = ["bench", "evaluate", *_model_arguments(config), "--data", data, *_test_options(config)]
+        command = ["bench", "evaluate", *_model_arguments(config), "--data", data, *_test_options(config, asks)]
     else:
-        recipe = _recipe_options(config.recipe)
+        recipe = _recipe_options(config.recipe, asks)
         if recipe is None:
             return None
-        options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config)]
+        options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config, asks)]
         command = ["bench", "run", *options]
     words = " ".join(map(shlex.quote, command))
     if init_runs:
@@ -64,11 +68,11 @@ def _task_command(
 
     A model that was only tested has none, because `bench evaluate` prepares no task.
     """
-    recipe = None if config.recipe == EVALUATED else _recipe_options(config.recipe)
+    recipe = None if config.recipe == EVALUATED else _recipe_options(config.recipe, asks=False)
     if recipe is None:
         return None
     data = ["--task", str(request["task"]), "--canvas", str(request["canvas"]), "--root", ROOT]
-    options = [*_network_options(config), *data, *recipe, *_computing_options(config)]
+    options = [*_network_options(config), *data, *recipe, *_computing_options(config, asks=False)]
     words = " ".join(map(shlex.quote, ["bench", "run", *options]))
     if init_runs:
         starts = [f"{ROOT}/runs/{init}" for init in init_runs]
@@ -92,15 +96,30 @@ def _model_arguments(config: RunConfig) -> list[str]:
     return [name] if ".py:" in name else ["FILE.py:FUNCTION", "--name", name]
 
 
-def _test_options(config: RunConfig) -> list[str]:
-    return ["--queries", config.queries, "--device", config.device]
+def _has_questions(request: RequestRecord) -> bool:
+    """Return whether the images of a variant come with questions; True for a variant of an earlier version."""
+    variant = VARIANTS.get(request["variant"])
+    return variant is None or variant.asks
 
 
-def _recipe_options(recipe: Recipe) -> list[str] | None:
+def _test_options(config: RunConfig, asks: bool) -> list[str]:
+    queries = ["--queries", config.queries] if asks or config.queries != _DEFAULT_QUERIES else []
+    return [*queries, "--device", config.device]
+
+
+def _recipe_options(recipe: Recipe, asks: bool) -> list[str] | None:
+    """Return the options of a recipe; None if it has a value that has no option.
+
+    Args:
+        recipe: the recipe.
+        asks: whether the images come with questions. Otherwise, the number of questions of a step is left out if it is
+            the recipe's own.
+    """
     known, options = RECIPES[recipe.name], ["--recipe", recipe.name]
+    always = [name for name in _ALWAYS if asks or name != "questions"]
     for field in fields(Recipe):
         value = getattr(recipe, field.name)
-        if value == getattr(known, field.name) and field.name not in _ALWAYS:
+        if value == getattr(known, field.name) and field.name not in always:
             continue
         if field.name not in _CHANGEABLE:
             return None
@@ -108,9 +127,8 @@ def _recipe_options(recipe: Recipe) -> list[str] | None:
     return options
 
 
-def _computing_options(config: RunConfig) -> list[str]:
-    options = ["--queries", config.queries, "--device", config.device]
-    options += ["--precision", config.precision, "--capture", config.capture]
+def _computing_options(config: RunConfig, asks: bool) -> list[str]:
+    options = [*_test_options(config, asks), "--precision", config.precision, "--capture", config.capture]
     return options + [f"--{name}" for name in ("online", "deterministic") if getattr(config, name)]
 
 

@@ -47,6 +47,8 @@ def test_the_text_of_attacks_has_a_line_for_each_norm_and_a_column_for_each_regi
     lines = [line.split() for line in text.splitlines()]
     assert ["method", "ε", "all", "target"] in lines
     assert text.startswith("run-1: 20 test questions of mini-1, 100.0 % right before an attack")
+    photos = build_attack_table([("run-1", attacked())]).assign(dataset="folder-photos-1")
+    assert attack_table_to_text(photos).startswith("run-1: 20 test images of folder-photos-1, ")
     low, high = (100 * bound for bound in bootstrap_interval((np.arange(20) < 1).astype(float)[None]))
     assert ["fgsm", "4", "100.0", "(83.9", "…", "100.0)", "5.0", f"({low:.1f}", "…", f"{high:.1f})"] in lines
     low, high = (100 * bound for bound in bootstrap_interval((np.arange(20) >= 1).astype(float)[None]))

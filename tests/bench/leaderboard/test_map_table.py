@@ -19,6 +19,7 @@ def test_the_table_of_map_methods_has_the_means_and_their_bounds(tmp_path):
     assert row["accuracy"] == pytest.approx(6 / 7)
     text = map_table_to_text(board)
     assert "some-run: 7 test questions of mbg-0123, 85.7 % right" in text
+    assert "some-run: 7 test images of mone-0123, " in map_table_to_text(board.assign(dataset="mone-0123"))
     assert f"{row['iou_otsu']:.3f}" in text
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[2:6]] == ["attention", "gradient", "input-x-gradient", ORACLE]

@@ -61,6 +61,18 @@ def test_different_trainings_have_different_descriptions():
     assert describe_trainings([first, first])[first].endswith("started from mini 10 ep")
 
 
+def test_images_without_a_question_have_none_in_their_table_and_heading():
+    rows = [result(variant=name, recipe="fast,questions=all") for name in ("mbg", "mone", "folder-photos")]
+    board = build_board(rows).assign(command="bench run")
+    text, commands = to_text(board), commands_to_text(board)
+    assert text.count("recipe fast: 10 epochs, 50 images a step, all questions; queries one; ") == 1
+    assert text.count("recipe fast: 10 epochs, 50 images a step; ") == 2
+    assert text.count("queries") == 1
+    assert (commands.count(", 50 images a step\n"), commands.count(", 50 images a step, all questions\n")) == (2, 1)
+    different = describe_trainings(["fast", "fast,questions=all"], asks=False)
+    assert different == {label: label for label in different}  # they would have one description
+
+
 def test_tables_and_commands_show_the_description_and_the_csv_the_label():
     board = build_board([result(recipe=CHAIN)]).assign(command="bench run")
     text, words = to_text(board), describe_training(CHAIN)

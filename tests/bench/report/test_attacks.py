@@ -1,6 +1,7 @@
 """The charts of attacks: numbers, lines and legend."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ def test_the_chart_of_attacks_has_a_line_for_each_region_with_its_share_of_the_i
     board = build_attack_table([(run.name, record)])
     assert chart.title == run.name
     assert chart.questions.startswith("24 test questions of mini-1, ")
+    photos = replace(record, settings={**record.settings, "dataset": "folder-photos-1"})
+    assert attack_charts([(run.name, photos)])[0].questions.startswith("24 test images of folder-photos-1, ")
     assert [(key.name, key.meaning) for key in chart.key] == list(REGIONS.items())
     areas = board.drop_duplicates("region").set_index("region")["area"]
     assert [key.area for key in chart.key] == [f"{areas[region]:.3f}" for region in REGIONS]

@@ -94,6 +94,15 @@ def test_command_has_the_ranges_of_another_law():
     assert " --scales 0.5,1 --digits-per-image 1,1 --canvas 60 && " in command
 
 
+@pytest.mark.parametrize("request_", [{**REQUEST, "variant": "mone"}, {"task": "cifar10", "canvas": 32}])
+def test_commands_for_images_without_a_question_ask_for_none(request_):
+    command = build_command(replace(CONFIG, queries="one"), request_, [0])
+    assert "--questions" not in command
+    assert "--queries" not in command
+    odd = replace(CONFIG, recipe=replace(FAST, questions=3))  # as the configuration of an earlier run may have it
+    assert "--questions 3 --queries all --device" in build_command(odd, request_, [0])
+
+
 def test_recipe_without_matching_options_has_no_command():
     assert build_command(replace(CONFIG, recipe=replace(FAST, clip=1.0)), REQUEST, [0]) is None
 
