@@ -1,5 +1,6 @@
 """Transfer to other images: a linear classifier on the features of a finished run (LTPA §5.3)."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from bench.runs.transfer_record import RECORD, TransferredSet
 from bench.tasks import prepare_task
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import SPLITS
+
+log = logging.getLogger("bench")
 
 FOLDS = 5
 C = 1.0
@@ -59,7 +62,7 @@ def transfer_run(
 
     The features are the input of the network's last linear layer. The network is not trained any further. Each class is
     divided evenly among the folds, by a fixed seed. Writes the record into the folder of the run, see
-    `bench.runs.transfer_record`.
+    `bench.runs.transfer_record`. Logs a warning if the prepared images are those that the run was trained on.
 
     Args:
         run: folder of a finished run on images without a question.
@@ -78,11 +81,13 @@ def transfer_run(
         from sklearn.svm import LinearSVC
     except ImportError as error:
         raise UsageProblemError("bench transfer needs scikit-learn: pip install scikit-learn") from error
-    _, model = load_model(run)
+    config, model = load_model(run)
     trained = find_trained_variant(run)
     if trained.asks:
         raise UsageProblemError(f"{run}: {trained.name} has questions, and other images have none; give another run")
     folder = prepare_task(task, root, trained.canvas if canvas is None else canvas)
+    if folder.name == config.dataset:  # the name ends in the digest of the images
+        log.warning("%s: the run was trained on images of this set; this is no transfer to other images", folder.name)
     images, labels = _read_all(folder)
     if (fewest := int(np.bincount(labels).min())) < FOLDS:
         raise DataProblemError(f"{folder}: a class has {fewest} different images, and each of {FOLDS} folds needs one")

@@ -39,6 +39,15 @@ def test_classes_that_differ_in_colour_are_separated_and_the_width_is_told(run, 
     assert len(RECORD.read(run).sets) == 1
 
 
+def test_images_of_the_training_are_no_other_images(run, caplog, tmp_path):
+    root = run.parent.parent
+    transfer_run(run, f"folder:{root / 'photos'}", root, CPU)
+    assert "the run was trained on images of this set; this is no transfer to other images" in caplog.text
+    caplog.clear()
+    transfer_run(run, f"folder:{write_photos(tmp_path / 'photos', seed=5)}", root, CPU)
+    assert "no transfer" not in caplog.text
+
+
 def test_runs_with_questions_and_small_classes_are_refused(run, mini, tmp_path):
     photos = write_photos(tmp_path / "few")
     for path in list((photos / "beach").rglob("*.*"))[4:]:
