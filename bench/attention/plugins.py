@@ -56,13 +56,27 @@ def load_user_class(name: str) -> Mechanism:
     source = _read_file(path)
     module, neighbours = execute_file(path, source)
     cls = _class_of(module, class_name, path)
-    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
-    full_name = f"{file_name}:{cls.__name__}#{hash_source(source, neighbours)}"
-    where = path.resolve()
-    near_files = {f"{full_name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
-    files = {full_name: path_to_text(where), **near_files}
+    full_name, files = name_with_files(path, cls.__name__, source, neighbours)
+    file_name = full_name.rpartition(":")[0]
     _loaded[full_name] = replace(_mechanism(full_name, cls, f"from {file_name}"), files=files)
     return _loaded[full_name].with_options(options)
+
+
+def name_with_files(
+    path: Path, defined: str, source: bytes, neighbours: Mapping[str, bytes]
+) -> tuple[str, dict[str, str]]:
+    """Return the name of user code in records, file.py:NAME#digest, and its files as in `NetworkSpec.files`.
+
+    Args:
+        path: the file.
+        defined: name of the class or function in it.
+        source: content of the file.
+        neighbours: imported files of its folder, relative to the folder, and their contents.
+    """
+    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
+    name, where = f"{file_name}:{defined}#{hash_source(source, neighbours)}", path.resolve()
+    near_files = {f"{name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
+    return name, {name: path_to_text(where), **near_files}
 
 
 def require_files_exist(attn: str) -> None:

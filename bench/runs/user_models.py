@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from bench.attention.plugins import execute_file, hash_source
+from bench.attention.plugins import execute_file, hash_source, name_with_files
 from bench.evaluation.any_model import Model
-from mnistref.common.atomic_files import path_of_text, path_to_text
+from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 
 
@@ -45,11 +45,8 @@ def make_user_model(text: str) -> UserModel:
     """
     path, function, source = _read_source(text)
     model, neighbours = execute_file(path, source, lambda module: _call(module, function, path))
-    file_name = path.name.encode("utf-8", "backslashreplace").decode()  # file names may contain any bytes
-    name = f"{file_name}:{function}#{hash_source(source, neighbours)}"
-    where = path.resolve()
-    near_files = {f"{name}/{path_to_text(near)}": path_to_text(where.parent / near) for near in sorted(neighbours)}
-    return UserModel(name, model, {name: path_to_text(where), **near_files})
+    name, files = name_with_files(path, function, source, neighbours)
+    return UserModel(name, model, files)
 
 
 def require_model_file(text: str) -> None:
