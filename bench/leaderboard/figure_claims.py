@@ -15,6 +15,7 @@ from bench.attention import canonical_name
 from bench.attribution.attack_names import ALL, FGSM
 from bench.attribution.map_method import PREDICTION
 from bench.attribution.measures import IOU
+from bench.config import training_stages
 from bench.leaderboard.claims import (
     Answers,
     ClaimResult,
@@ -93,7 +94,7 @@ def evaluate_map_claims(results: Iterable[RunRecord], maps: Mapping[str, Salienc
     """
     claims: list[ClaimResult] = []
     for place, dataset, runs in _measured_groups(results, maps, _find_overlaps):
-        claims += _evaluate_all(place, dataset, runs, _map_claims())
+        claims += _evaluate_all(place, dataset, runs, _map_claims(place))
     return claims
 
 
@@ -149,8 +150,10 @@ def _fooling_claims(place: ComparisonGroup, dataset: str, norm: str) -> Iterator
         )
 
 
-def _map_claims() -> Iterator[_FigureClaim]:
+def _map_claims(place: ComparisonGroup) -> Iterator[_FigureClaim]:
     """Yield the claims about maps. LTPA prints values for the images of another set, by class."""
+    with_masks = "; the networks were trained with --fade, which uses masks, and those of LTPA without masks"
+    faded = any(",fade=" in stage for stage in training_stages(place[2]))
     for entry in ATTENTIVE:
         yield _FigureClaim(
             compared=(entry, _GAP),
@@ -160,7 +163,7 @@ def _map_claims() -> Iterator[_FigureClaim]:
             metric=IOU,
             published=math.nan,
             note="differences of IoU are in shares; the maps are thresholded by Otsu's method; attention is the map "
-            "two-levels, as in LTPA, if it was measured",
+            f"two-levels, as in LTPA, if it was measured{with_masks * faded}",
         )
 
 

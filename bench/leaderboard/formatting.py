@@ -211,9 +211,9 @@ def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> st
             lines = [[*line[:-1], count, line[-1]] for line, count in zip(lines, counts, strict=True)]
         lines = [[_escape_markup(cell, markdown) for cell in line] for line in lines]
         parts.append(f"{'### ' * markdown}{_escape_markup(group, markdown)}\n\n{table(lines, markdown)}")
-    notes = [
-        "differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and questions"
-    ]
+    asks = any(has_questions(result.group.partition(",")[0].rpartition("-")[0]) for result in results)
+    unit = "questions" if asks else "images"
+    notes = [f"differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and {unit}"]
     notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results if not result.missing)
     notes += _variant_notes(dict.fromkeys(result.group.partition("-")[0] for result in results))
     notes += dict.fromkeys(result.note for result in results if result.note)

@@ -1,4 +1,4 @@
-"""Train the papers' tables on natural images on a GPU, in slices. A slice may be killed at any time.
+"""Train the papers' tables on natural images in slices, on a GPU or slowly on a CPU. A slice may be killed.
 
     python -m tests.perf.task_grid FOLDER TASKS [SECONDS] [options]
 

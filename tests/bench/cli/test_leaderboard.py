@@ -81,3 +81,4 @@ def test_claims_are_evaluated_on_records_of_attacks_and_maps(tmp_path, monkeypat
     assert fooled.rstrip().endswith("holds")
     assert "LTPA Figure 9, here on another data set" in segmented
     assert segmented.rstrip().endswith("undecided")  # the maps are equal
+    assert "95 %: over seeds and images\n" in text

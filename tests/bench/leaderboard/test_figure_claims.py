@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.attribution.fooling import Attack
+from bench.leaderboard import figure_claims
 from bench.leaderboard.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from bench.leaderboard.figure_claims import OTHER_MECHANISM, evaluate_attack_claims, evaluate_map_claims
 from bench.leaderboard.formatting import claims_to_text
@@ -125,3 +126,10 @@ def test_the_source_says_that_a_figure_shows_other_mechanisms():
         f"LTPA Figure 6, {OTHER_MECHANISM}",
         f"LTPA Figure 9, {OTHER_MECHANISM}",
     ]
+
+
+@pytest.mark.parametrize(("recipe", "is_said"), [("ltpa-vgg-fast", False), ("ltpa-vgg-fast,epochs=3,fade=0.7", True)])
+def test_claims_about_maps_say_that_the_training_used_masks(recipe, is_said):
+    claims = list(figure_claims._map_claims(("mone", "mone-0123456789ab", recipe, "one")))
+    assert claims
+    assert all(("--fade, which uses masks" in claim.note) == is_said for claim in claims)
