@@ -14,7 +14,7 @@ OTHERS = (
 )
 BLOCKS = "none+arnn", "brnn3+arnn"
 LARGE = *BLOCKS, "brnn2+arnn", "arnn"
-"""The mechanisms of ARNN's Table 1 for 224 px."""
+"""The mechanisms of ARNN's Table 3, for 224 px, and `arnn`."""
 LATE = "arnn-sampled", "arnn-ind", "arnn-ind-sampled", "unet2", "unet2-arnn", "brnn2", *BLOCKS
 
 

@@ -52,18 +52,20 @@ def best_position(target: Tensor, h: int, w: int) -> Tensor:
     return (target.flatten(1).double() @ (single / single.sum(1, keepdim=True)).T).amax(1)
 
 
-def readings(maps: list[Tensor], target: Tensor) -> dict[str, Tensor]:
+def readings(maps: list[Tensor], target: Tensor, power: float = 1.0) -> dict[str, Tensor]:
     """Return mask correctness by several definitions, (B,) each.
 
     Args:
         maps: the maps of all slots, (B, 1, h, w), not negative.
         target: bool (B, H, W), the ink of the queried digit.
+        power: exponent of the product, see `bench.metrics.attended`.
     """
     size, (h, w) = (target.shape[1], target.shape[2]), maps[-1].shape[2:]
     each = [upsampled(one, size) for one in maps]
-    product, ink = torch.stack(each).prod(0), target.double()[:, None]
+    product, ink = torch.stack(each).prod(0) ** power, target.double()[:, None]
     covered = F.adaptive_avg_pool2d(ink, (h, w))
     small = torch.stack([F.interpolate(one.double(), size=(h, w), mode="area")[:, 0] for one in maps]).prod(0)
+    small = small**power
     return {
         "uniform map": target.double().mean((1, 2)),
         "mask correctness": share(product, target),
@@ -102,7 +104,7 @@ class ChangedGate(nn.Module):
 
 CHANGES = {
     "replaced by its mean": lambda mask: mask.mean((2, 3), keepdim=True).expand_as(mask),
-    "of another question": lambda mask: mask.roll(1, 0),
+    "of another image and question": lambda mask: mask.roll(1, 0),
 }
 
 
@@ -136,8 +138,10 @@ def mean_readings(model: nn.Module, split: Split, images: int) -> dict[str, floa
     for indices in torch.arange(min(images, len(split))).split(BATCH):
         batch = split.batch(indices)
         out = model(*batch.network_inputs)
+        if not out.masks:
+            raise SystemExit("this network has no attention map")
         right = {"accuracy": (out.logits.argmax(1) == batch.label).double()}
-        for name, values in (right | readings(out.masks, split.masks(indices))).items():
+        for name, values in (right | readings(out.masks, split.masks(indices), out.mask_power)).items():
             found.setdefault(name, []).append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
 
