@@ -4,13 +4,17 @@
         [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init RUN] [--fade 0.5] [--seed 0]
         [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER] [--out FOLDER]
     python -m tests.perf.recipes --figure curves.png --out FOLDER
+    python -m tests.perf.recipes --minutes 5,10,20,40,80 --out FOLDER
 
 Each mechanism is trained with each recipe, one run after the other. Every --every steps, its validation accuracy is
 measured with one question per image. The output has the interpolated steps and processor seconds to each target,
 without the time of validation, and the accuracies in between. A recipe is "fast", "one" (fast as in version 0.1, with
 one question per image), or fast with changes, such as "lr=0.006+questions=3". --init is a run of the same mechanism
 that gives the initial weights. --runs stores the runs, as `bench run` does, and their curves, so the same command
-resumes after an interruption. --out stores each curve as a file, from which --figure draws accuracy over time.
+resumes after an interruption. --out stores each curve as a file, from which --figure draws accuracy over time, and
+--minutes prints the accuracy of all curves after the same processor time. A curve that ends earlier counts with its
+last value, in brackets. In the middle of a curve the learning rate is still high: a run that is planned for this time
+would be better there.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench.attention import canonical_names
@@ -148,6 +153,26 @@ def reached(records: list[dict], target: float) -> str:
     return "–"
 
 
+def after(records: list[dict], minutes: float) -> str:
+    """Return the interpolated accuracy after processor minutes, in percent; in brackets, if the curve ends earlier."""
+    seconds = [0.0, *(record["seconds"] for record in records)]
+    if seconds[-1] < 60 * minutes:
+        return f"({100 * records[-1]['val_accuracy']:.0f})"
+    known = [(at, 100 * record["val_accuracy"]) for at, record in zip(seconds[1:], records, strict=True)]
+    if 60 * minutes < known[0][0]:
+        return "–"
+    return f"{np.interp(60 * minutes, *zip(*known, strict=True)):.0f}"
+
+
+def equal_times(curves: list[dict], minutes: list[float]) -> str:
+    """Return a table with the accuracy of each curve after the same times."""
+    rows = [["data set", "attn", "questions", *(f"{at:g} min" for at in minutes)]]
+    for curve in sorted(curves, key=lambda curve: list(VARIANTS).index(curve["variant"])):
+        kind = str(curve["recipe"].get("questions", "one"))
+        rows.append([curve["variant"], curve["attn"], kind, *(after(curve["curve"], at) for at in minutes)])
+    return table(rows)
+
+
 def draw(curves: list[dict], figure: Path) -> None:
     """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image."""
     from matplotlib.figure import Figure
@@ -196,12 +221,19 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of the runs (default: temporary)")
     parser.add_argument("--out", type=Path, help="folder of the curves")
     parser.add_argument("--figure", type=Path, help="draw the curves of --out to this file, and exit")
+    parser.add_argument("--minutes", help="print the curves of --out after these processor minutes, and exit")
     options = parser.parse_args()
-    if options.figure:
+    if options.figure or options.minutes:
         curves = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))] if options.out else []
         if not curves:
-            parser.error("--figure draws the curves in --out, and there are none")
-        draw(curves, options.figure)
+            parser.error("--figure and --minutes read the curves in --out, and there are none")
+        if options.figure:
+            draw(curves, options.figure)
+        if options.minutes:
+            try:
+                print(equal_times(curves, [float(part) for part in options.minutes.split(",")]))
+            except ValueError:
+                parser.error(f"--minutes {options.minutes}: give numbers, such as 5,10,20")
         return
     try:
         attns = canonical_names(options.attn)

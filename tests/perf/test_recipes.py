@@ -1,5 +1,6 @@
 """The curves of `tests.perf.recipes`: an interrupted run has the records of an uninterrupted run."""
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -60,3 +61,24 @@ def test_wrong_options_end_with_one_line(arguments, message, capsys, monkeypatch
 def test_changes_of_a_recipe_are_joined():
     changed = recipes.recipe_of("lr=0.006+questions=3+dropout=0.2", 2, 0.5)
     assert changed == replace(RECIPES["fast"], lr=0.006, questions=3, dropout=0.2, epochs=2, fade=0.5)
+
+
+def test_curves_are_compared_after_equal_times():
+    records = [{"seconds": 60.0, "val_accuracy": 0.4}, {"seconds": 180.0, "val_accuracy": 0.8}]
+    assert [recipes.after(records, at) for at in (0.5, 1, 2, 3, 4)] == ["–", "40", "60", "80", "(80)"]
+    curves = [
+        {"variant": variant, "attn": "pan", "recipe": {"questions": "all"}, "curve": records}
+        for variant in ("mbg", "mref")
+    ]
+    lines = [line.split() for line in recipes.equal_times(curves, [1, 4]).splitlines()]
+    assert lines[1:] == [["mref", "pan", "all", "40", "(80)"], ["mbg", "pan", "all", "40", "(80)"]]
+
+
+def test_wrong_minutes_end_with_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "one.json").write_text(
+        json.dumps({"variant": "mref", "attn": "pan", "recipe": {}, "curve": [{"seconds": 1.0, "val_accuracy": 0.1}]})
+    )
+    monkeypatch.setattr("sys.argv", ["recipes", "--minutes", "5,x", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert "--minutes 5,x: give numbers" in capsys.readouterr().err.splitlines()[-1]
