@@ -153,10 +153,10 @@ class BoardOptions:
     @property
     def variant_name(self) -> str | None:
         """The name of the variant or task; None for all. A name of neither is a usage error."""
-        from bench.tasks import TASKS
+        from bench.tasks.variant_names import is_task_variant
         from mnistref.variants import get_variant
 
-        if self.variant is None or self.variant in TASKS or self.variant.startswith("folder-"):
+        if self.variant is None or is_task_variant(self.variant):
             return self.variant
         return get_variant(self.variant).name
 

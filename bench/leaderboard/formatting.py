@@ -45,9 +45,9 @@ from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.question_columns import ATTACK_COLUMNS, MAP_COLUMNS
-from bench.leaderboard.question_words import has_questions
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
+from bench.tasks.variant_names import has_questions
 from mnistref.common.text_table import table
 from mnistref.variants import VARIANTS, is_changed
 

@@ -25,6 +25,7 @@ from importlib.resources import files
 
 from bench.config import DEFAULT_NETWORK, training_stages
 from bench.evaluation.columns import ACCURACY, ERROR, TPR
+from bench.tasks.preparation import FOLDER_VARIANT
 from mnistref.common.errors import DataProblemError
 
 PAPERS = ("ARNN", "PAN", "LTPA")
@@ -97,7 +98,7 @@ def name_of_task(variant: str) -> str:
     Args:
         variant: name of a variant or task. The name of others is returned as it is.
     """
-    return variant.removeprefix("folder-")
+    return variant.removeprefix(FOLDER_VARIANT)
 
 
 def find_published(

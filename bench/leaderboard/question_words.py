@@ -1,28 +1,15 @@
-"""Whether the images of a data set come with questions, and words that depend on it. Pure."""
+"""Words that depend on whether images come with questions. Pure."""
 
 import pandas as pd
 
 from bench.evaluation.columns import VARIANT
-from bench.tasks import TASKS
-from mnistref.variants import VARIANTS
+from bench.tasks.variant_names import has_questions
 
-_FOLDER = "folder-"
-"""Beginning of the names of tasks that are folders of images."""
 _LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a
 recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the
 {target}; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms:
 time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. published %:
 accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
-
-
-def has_questions(variant: str) -> bool:
-    """Return whether the images of a variant or task come with questions.
-
-    Args:
-        variant: its name. Unknown names are taken for variants with questions, as those of earlier versions were.
-    """
-    known = VARIANTS.get(variant)
-    return known.asks if known else variant not in TASKS and not variant.startswith(_FOLDER)
 
 
 def count_tested(number: int, dataset: str) -> str:

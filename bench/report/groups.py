@@ -12,11 +12,11 @@ from bench.evaluation.columns import ACCURACY, ATTN, DATASET, QUERIES, RANK, REC
 from bench.evaluation.record_keys import FORMAT, OK
 from bench.leaderboard.aggregate import row_formats
 from bench.leaderboard.formatting import to_letters
-from bench.leaderboard.question_words import has_questions
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.runs.record_types import RunRecord
 from bench.runs.validation import is_number
+from bench.tasks.variant_names import has_questions
 
 BoardRow: TypeAlias = dict[str, str | int | float | None]
 """Columns of a row of the board by name, with None for missing values. Rows of groups also have `FORMAT`."""

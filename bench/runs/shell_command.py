@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
+from bench.tasks.variant_names import has_questions
 from mnistref.spec import RequestRecord
-from mnistref.variants import VARIANTS, options_of_changes
+from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment", "dropout")
@@ -37,7 +38,7 @@ def build_command(
     """
     if "task" in request:
         return _task_command(config, request, seeds, init_runs)
-    asks = _has_questions(request)
+    asks = has_questions(request["variant"])
     data = f"{ROOT}/datasets/{config.dataset}"
     if config.recipe == EVALUATED:
         command = ["bench", "evaluate", *_model_arguments(config), "--data", data, *_test_options(config, asks)]
@@ -94,12 +95,6 @@ def _model_arguments(config: RunConfig) -> list[str]:
     """Return the model of `bench evaluate`. The user has to insert the path; of a named model, FILE.py:FUNCTION too."""
     name = re.sub(r"#[0-9a-f]+$", "", config.attn)
     return [name] if ".py:" in name else ["FILE.py:FUNCTION", "--name", name]
-
-
-def _has_questions(request: RequestRecord) -> bool:
-    """Return whether the images of a variant come with questions; True for a variant of an earlier version."""
-    variant = VARIANTS.get(request["variant"])
-    return variant is None or variant.asks
 
 
 def _test_options(config: RunConfig, asks: bool) -> list[str]:

@@ -23,6 +23,8 @@ SPLIT_SEED = 0
 MAX_CANVAS = 512
 """Side of the largest images of a task, in pixels."""
 FOLDER_CANVAS = 64
+FOLDER_VARIANT = "folder-"
+"""Beginning of the variant names of folders of images."""
 
 TASKS = {
     task.name: task
@@ -70,7 +72,7 @@ def resolve_task(text: str) -> Task:
         stem = re.sub(r"[^a-z0-9_]+", "-", path_to_text(folder.name).lower()).strip("-")
         summary = f"the folders of {folder.name}"
         return Task(
-            f"folder-{stem or 'images'}",
+            f"{FOLDER_VARIANT}{stem or 'images'}",
             summary,
             FOLDER_CANVAS,
             lambda raw, side: load_folder(folder, side, SPLIT_SEED),

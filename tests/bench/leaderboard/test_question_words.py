@@ -3,17 +3,8 @@
 import pytest
 
 from bench.leaderboard.aggregate import build_board
-from bench.leaderboard.question_words import count_tested, describe_columns, has_questions
-from bench.tasks import TASKS
-from mnistref.variants import VARIANTS
+from bench.leaderboard.question_words import count_tested, describe_columns
 from tests.bench.leaderboard.helpers import result
-
-
-def test_every_variant_asks_but_mone_and_no_task_does():
-    assert {name for name in VARIANTS if not has_questions(name)} == {n for n, v in VARIANTS.items() if not v.asks}
-    assert not any(map(has_questions, (*TASKS, "mone", "folder-photos")))
-    assert has_questions("mbg")
-    assert has_questions("variant-of-an-earlier-version")
 
 
 @pytest.mark.parametrize(
