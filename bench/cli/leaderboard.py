@@ -17,6 +17,7 @@ from mnistref.common.console import emit, in_user_spelling
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--commands", "as_commands", is_flag=True, help="Print the command that reproduces each row.")
 @click.option("--claims", "as_claims", is_flag=True, help="Print the papers' claims, and whether these runs agree.")
+@click.option("--verdicts", "as_verdicts", is_flag=True, help="Print the verdicts on these claims as one table.")
 @click.option("--save", type=FOLDER, metavar="FOLDER", help="Save the board and the records that it is derived from.")
 @click.option("--weights", is_flag=True, help="With --save: save the weights of the networks too.")
 @click.option(
@@ -31,6 +32,7 @@ def print_leaderboard(
     markdown: bool,
     as_commands: bool,
     as_claims: bool,
+    as_verdicts: bool,
     save: Path | None,
     weights: bool,
     check: Path | None,
@@ -44,7 +46,7 @@ def print_leaderboard(
     bench leaderboard --runs results/cpu-curriculum/runs --claims
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
-    from bench.leaderboard import formatting, snapshot
+    from bench.leaderboard import claims_table, formatting, snapshot
     from bench.leaderboard.aggregate import build_board
     from bench.leaderboard.claims import evaluate_claims
     from bench.leaderboard.figure_claims import evaluate_attack_claims, evaluate_map_claims
@@ -55,8 +57,8 @@ def print_leaderboard(
     from mnistref.common.atomic_files import write_whole
     from mnistref.common.errors import UsageProblemError
 
-    if sum(map(bool, (check, save, output, as_commands, as_claims))) > 1:
-        raise UsageProblemError("give only one of --check, --save, --output, --commands and --claims")
+    if sum(map(bool, (check, save, output, as_commands, as_claims, as_verdicts))) > 1:
+        raise UsageProblemError("give only one of --check, --save, --output, --commands, --claims and --verdicts")
     if weights and not save:
         raise UsageProblemError("--weights needs --save")
     if check:
@@ -73,14 +75,15 @@ def print_leaderboard(
         logging.info("%s", formatting.to_text(board, baseline=baseline))
         return emit(save)
     results = read_nonempty_results(runs, variant)
-    if as_claims:
+    if as_claims or as_verdicts:
         claim_results = [*evaluate_claims(results), *evaluate_network_claims(results)]
         claim_results += evaluate_transfer_claims(results, transfer_record.RECORD.read_all(runs))
         claim_results += evaluate_attack_claims(results, attack_record.RECORD.read_all(runs))
         claim_results += evaluate_map_claims(results, saliency_record.RECORD.read_all(runs))
         if not claim_results:
             raise UsageProblemError(f"{runs}: no claim of the papers compares two finished runs in this folder")
-        return emit(formatting.claims_to_text(claim_results, markdown))
+        show = claims_table.verdicts_to_text if as_verdicts else claims_table.claims_to_text
+        return emit(show(claim_results, markdown))
     board = build_board(results, baseline=baseline)
     if output:
         write_whole(output, formatting.to_csv(board).encode())

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,13 +19,12 @@ import numpy as np
 from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
+from bench.leaderboard.claim_result import ClaimResult, Pair, Place, Statement, evaluate
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
 from bench.leaderboard.row_key import row_key
-from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval
+from bench.leaderboard.statistics import UNKNOWN
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed
-
-HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 
 
 class RankingClaim(NamedTuple):
@@ -68,53 +67,11 @@ _MIDDLE_BIN, _LARGE_BIN = 1, 4
 """The scale bins 1 to 1.5, and 2.5 to 3."""
 
 
-@dataclass(frozen=True)
-class ClaimResult:
-    """A claim and its evaluation.
-
-    Attributes:
-        claim: the claim in words.
-        source: where a paper states it.
-        group: the data set, or two of them, and the recipe.
-        compared: "better − worse".
-        metric: name of the measure that is compared, such as accuracy.
-        seeds: number of seeds that both mechanisms have.
-        difference: the mean difference in −1 … 1; differences of two leads are in −2 … 2.
-        bounds: its 95 % interval; NaN if it is unknown.
-        published: the difference of the published values; NaN if there are none.
-        multiplications: how often each of both networks multiplies for one image, None if that is not known; () if the
-            claim does not compare it.
-        missing: what was not run; "" if both networks were.
-        note: a remark that tables print below; "" for none.
-    """
-
-    claim: str
-    source: str
-    group: str
-    compared: str
-    metric: str
-    seeds: int
-    difference: float
-    bounds: Interval
-    published: float = math.nan
-    multiplications: tuple[int | None, ...] = ()
-    missing: str = ""
-    note: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """`HOLDS` if the interval is above 0, `FAILS` if it is below 0, otherwise `UNDECIDED`; or `NOT_RUN`."""
-        if self.missing:
-            return NOT_RUN
-        return HOLDS if self.bounds.lo > 0 else FAILS if self.bounds.hi < 0 else UNDECIDED
-
-
 Answers = Mapping[str, np.ndarray]
 Runs = dict[str, dict[int, Answers]]
 """Mechanism → seed → answers."""
 ComparisonGroup = tuple[str, str, str, str]
 """The values of `bench.leaderboard.aggregate.GROUP_KEY`: variant, data set, recipe, queries."""
-_Pair = tuple[str, str]
 
 
 def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
@@ -146,7 +103,7 @@ def _ranking_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]
         if pair := paired_answers(runs, compared, RIGHT):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
-            statement = Statement(claim.text, source, describe_group(group), compared)
+            statement = Statement(claim.text, source, Place(*group), compared)
             yield evaluate(statement, pair[0] - pair[1], published)
 
 
@@ -156,7 +113,7 @@ def _mask_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
             published = _published_difference(group[0], compared, MASK_CORRECTNESS)
             source = _source(group, "ARNN Table 2", published)
             text = "mask correctness rises from san to pan, pan-ctx and arnn"
-            statement = Statement(text, source, describe_group(group), compared)
+            statement = Statement(text, source, Place(*group), compared)
             evaluated = evaluate(statement, pair[0] - pair[1], published)
             yield replace(evaluated, metric=MASK_CORRECTNESS)
 
@@ -180,7 +137,7 @@ def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
         values = ((pair[0] - pair[1]) * weights)[:, either]
-        statement = Statement(text, "ARNN Table 2", describe_group(group), compared)
+        statement = Statement(text, "ARNN Table 2", Place(*group), compared)
         evaluated = evaluate(statement, values, published, max_difference=2.0)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
@@ -198,60 +155,17 @@ def _clutter_claims(
         values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
         published = _published_difference(clutter[0], compared, ACCURACY)
         published -= _published_difference(black[0], compared, ACCURACY)
-        groups = f"{black[1]} → {describe_group(clutter)}"
-        statement = Statement("the lead grows with clutter", "ARNN §4.1", groups, compared)
+        place = Place(*clutter, black=black[1])
+        statement = Statement("the lead grows with clutter", "ARNN §4.1", place, compared)
         yield evaluate(statement, values, published, max_difference=2.0)
 
 
-@dataclass(frozen=True)
-class Statement:
-    """A claim about two mechanisms in a comparison group, and where a paper states it."""
-
-    claim: str
-    source: str
-    group: str
-    compared: _Pair
-
-
-def evaluate(statement: Statement, values: np.ndarray, published: float, max_difference: float = 1.0) -> ClaimResult:
-    """Return the result of a claim about accuracy, from paired differences (S, T)."""
-    bounds = bootstrap_interval(values, paired=True, max_difference=max_difference)
-    mean = float(values.mean())
-    return ClaimResult(
-        claim=statement.claim,
-        source=statement.source,
-        group=statement.group,
-        compared=" − ".join(statement.compared),
-        metric=ACCURACY,
-        seeds=len(values),
-        difference=mean,
-        bounds=bounds,
-        published=published,
-    )
-
-
-def not_run(statement: Statement, missing: str, published: float) -> ClaimResult:
-    """Return the result of a claim that no runs compare, because a network is missing."""
-    return ClaimResult(
-        claim=statement.claim,
-        source=statement.source,
-        group=statement.group,
-        compared=" − ".join(statement.compared),
-        metric=ACCURACY,
-        seeds=0,
-        difference=math.nan,
-        bounds=UNKNOWN,
-        published=published,
-        missing=missing,
-    )
-
-
-def _common_seeds(runs: Runs, compared: _Pair) -> set[int]:
+def _common_seeds(runs: Runs, compared: Pair) -> set[int]:
     first, second = compared
     return set(runs.get(first, ())) & set(runs.get(second, ()))
 
 
-def _scale_bins(runs: Runs, compared: _Pair) -> np.ndarray | None:
+def _scale_bins(runs: Runs, compared: Pair) -> np.ndarray | None:
     """Return the scale bin of each question, i8 (T,); None if runs of common seeds lack it or differ in it."""
     answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
     stored = [one[SCALE_BIN] for one in answers if SCALE_BIN in one]
@@ -260,7 +174,7 @@ def _scale_bins(runs: Runs, compared: _Pair) -> np.ndarray | None:
 
 
 def paired_answers(
-    runs: Runs, compared: _Pair, name: str, seeds: set[int] | None = None
+    runs: Runs, compared: Pair, name: str, seeds: set[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return an array of answers of both mechanisms, f8 (S, T) each; None if there are no pairs.
 
@@ -280,7 +194,7 @@ def paired_answers(
     return first, second
 
 
-def _published_difference(variant: str, compared: _Pair, metric: str) -> float:
+def _published_difference(variant: str, compared: Pair, metric: str) -> float:
     """Return the difference of two published values; NaN if no paper has both.
 
     Both values are taken from one paper, because the papers trained their networks differently.
@@ -295,11 +209,6 @@ def _published_difference(variant: str, compared: _Pair, metric: str) -> float:
 def _source(group: ComparisonGroup, source: str, published: float) -> str:
     """Return where a claim is stated. The published values of `mbginv` are in the text of ARNN, not in a table."""
     return "ARNN §4.1" if group[0] == "mbginv" and not math.isnan(published) else source
-
-
-def describe_group(group: ComparisonGroup) -> str:
-    """Return data set, recipe and unit of queries as text. One question per image is not mentioned."""
-    return ", ".join(group[1:3] + (group[3:] if group[3] != "one" else ()))
 
 
 def _are_trained_alike(black: ComparisonGroup, clutter: ComparisonGroup) -> bool:

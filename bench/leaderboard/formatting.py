@@ -3,12 +3,11 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
-from bench.common.number_format import amount, more, percent, points
 from bench.common.uniform_map import is_below_uniform
 from bench.config import DEFAULT_BASELINE, training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
@@ -42,9 +41,7 @@ from bench.evaluation.columns import (
 )
 from bench.evaluation.record_keys import OK
 from bench.leaderboard.aggregate import GROUP_KEY
-from bench.leaderboard.claims import ClaimResult
 from bench.leaderboard.missing_differences import explain_missing_differences
-from bench.leaderboard.question_columns import ATTACK_COLUMNS, MAP_COLUMNS
 from bench.leaderboard.recipe_text import describe_trainings
 from bench.leaderboard.statistics import MIN_RELIABLE_SEEDS
 from bench.tasks.variant_names import has_questions
@@ -56,23 +53,20 @@ _TEXT_COLUMNS = reorder((column for column in COLUMNS if column.text_heading), _
 """The columns of tables for a terminal. The ratio of times precedes the time, which depends on the load."""
 _MARKDOWN_COLUMNS = reorder(_TEXT_COLUMNS, {TRAIN_STEP_MS: RELATIVE_RUNTIME})
 """The columns of Markdown tables. Their order is that of saved boards, which `bench leaderboard --check` compares."""
-_CLAIM_COLUMNS = {column.name: column for column in (*ATTACK_COLUMNS, *MAP_COLUMNS)} | COLUMN_BY_NAME
-"""The measures of claims."""
 _BELOW = "↓"
 """The mark of a mask correctness that is below the uniform map's."""
 _ABOVE = reorder((c for c in _TEXT_COLUMNS if c.above_text), {DIGITS: UNIFORM, BACKGROUNDS: UNIFORM})
 """The columns that are shown above a table if all its rows have the same value, in their order there."""
 _BOUNDED_IN_TEXT = (ACCURACY, DIFFERENCE)
 """The columns whose interval is in text tables."""
-_BOUNDS_HEADING = "95 %"
+BOUNDS_HEADING = "95 %"
 _STRING_COLUMNS = frozenset(column.name for column in COLUMNS if column.number_format is None)
 """Columns of text, which may look like numbers."""
 _INTEGER_COLUMNS = tuple(column.name for column in COLUMNS if column.integer)
-_FEW_SEEDS = (
+FEW_SEEDS = (
     f"rows with fewer than {MIN_RELIABLE_SEEDS} seeds have intervals that are too narrow, because few runs do not show "
     "how much seeds differ; the interval of a row with one seed does not contain this variation at all"
 )
-_MULTIPLICATIONS = "multiplications, millions"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -160,10 +154,10 @@ def _dataset_table(board: pd.DataFrame, markdown: bool) -> str:
     shared = {heading: cells.pop() for heading, cells in distinct.items() if len(cells) == 1}
     above = [str(board[DATASET].iloc[0]), *(f"{name} {shared[name]}" for name in above_headings if name in shared)]
     shown = [[heading, *cells] for heading, cells in columns if any(cells) and heading not in shared]
-    lines = [[_escape_markup(cell, markdown) for cell in line] for line in zip(*shown, strict=True)]
+    lines = [[escape_markup(cell, markdown) for cell in line] for line in zip(*shown, strict=True)]
     below = [f"{'- ' * markdown}{letter}: {recipe}" for recipe, letter in letters.items() if len(letters) > 1]
-    parts = ["### " * markdown + _escape_markup("; ".join(above), markdown), table(lines, markdown)]
-    return "\n\n".join(filter(None, [*parts, "\n".join(_escape_markup(line, markdown) for line in below)]))
+    parts = ["### " * markdown + escape_markup("; ".join(above), markdown), table(lines, markdown)]
+    return "\n\n".join(filter(None, [*parts, "\n".join(escape_markup(line, markdown) for line in below)]))
 
 
 def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) -> list[tuple[str, list[str]]]:
@@ -184,57 +178,19 @@ def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) ->
         if column.name in _BOUNDED_IN_TEXT:
             low, high = (_cells(board[f"{column.name}{suffix}"], column) for suffix in BOUNDS)
             bounds = [f"{lo} … {hi}" if lo else "" for lo, hi in zip(low, high, strict=True)]
-            columns.append((_BOUNDS_HEADING, bounds))
+            columns.append((BOUNDS_HEADING, bounds))
     return columns
 
 
 def _cells(values: Iterable[object], column: Column) -> list[str]:
     """Return the values of a column as text."""
     number_format = str if column.integer or column.number_format is None else column.number_format
-    return [_format_value(value, number_format) for value in values]
+    return [format_value(value, number_format) for value in values]
 
 
 def to_letters(number: int) -> str:
     """Return a, b, … z, aa, ab, … for 0, 1, … ."""
     return (to_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
-
-
-def claims_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> str:
-    """Return the evaluated claims as tables, one per comparison group."""
-    headings = ["claim", "source", "compared", "metric", "seeds", "difference", _BOUNDS_HEADING, "published", "verdict"]
-    parts = []
-    for group in dict.fromkeys(result.group for result in results):
-        of_group = [result for result in results if result.group == group]
-        lines = [headings, *map(_claim_cells, of_group)]
-        if any(result.multiplications for result in of_group):
-            counts = [_MULTIPLICATIONS, *(_compare_counts(result.multiplications) for result in of_group)]
-            lines = [[*line[:-1], count, line[-1]] for line, count in zip(lines, counts, strict=True)]
-        lines = [[_escape_markup(cell, markdown) for cell in line] for line in lines]
-        parts.append(f"{'### ' * markdown}{_escape_markup(group, markdown)}\n\n{table(lines, markdown)}")
-    asks = any(has_questions(result.group.partition(",")[0].rpartition("-")[0]) for result in results)
-    unit = "questions" if asks else "images"
-    notes = [f"differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and {unit}"]
-    notes += [_FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results if not result.missing)
-    notes += _variant_notes(dict.fromkeys(result.group.partition("-")[0] for result in results))
-    notes += dict.fromkeys(result.note for result in results if result.note)
-    return "\n\n".join([*parts, "\n".join(notes)])
-
-
-def _claim_cells(result: ClaimResult) -> list[str]:
-    number_format = points if _CLAIM_COLUMNS[result.metric].number_format is percent else more
-    difference, low, high, published = (
-        _format_value(number, number_format) for number in (result.difference, *result.bounds, result.published)
-    )
-    bounds = f"{low} … {high}" if low else ""
-    words = [result.claim, result.source, result.compared, result.metric.replace("_", " "), str(result.seeds)]
-    verdict = f"{result.verdict}: {result.missing}" if result.missing else result.verdict
-    return [*words, difference, bounds, published, verdict]
-
-
-def _compare_counts(counts: tuple[int | None, ...]) -> str:
-    """Return the multiplications of two networks in millions, and their ratio; "" if one is not known."""
-    first, second = counts or (None, None)
-    return f"{amount(first / 1e6)} / {amount(second / 1e6)} = {first / second:.1f} ×" if first and second else ""
 
 
 def commands_to_text(board: pd.DataFrame) -> str:
@@ -248,12 +204,12 @@ def commands_to_text(board: pd.DataFrame) -> str:
     headings = []
     for row in rows:
         recipe = recipes[has_questions(row[VARIANT])][row[RECIPE]]
-        headings.append(_escape_markup(f"{row[ATTN]} on {row[DATASET]}, {recipe}", markdown=False))
+        headings.append(escape_markup(f"{row[ATTN]} on {row[DATASET]}, {recipe}", markdown=False))
     lines = [f"# {heading}\n{row[COMMAND]}" for heading, row in zip(headings, rows, strict=True)]
     for placeholder, column in (("DIGITS", DIGITS), ("PHOTOS", BACKGROUNDS)):
         named = [row[column] for row in rows if f" {placeholder} " in row[COMMAND]]
         if named:
-            known = {_escape_markup(str(name), markdown=False) for name in named if pd.notna(name)}
+            known = {escape_markup(str(name), markdown=False) for name in named if pd.notna(name)}
             folders = ", ".join(sorted(known))
             same = "other files give data sets with other names"
             lines.insert(0, f"# {placeholder} is your folder{': ' * bool(folders)}{folders}; {same}")
@@ -281,7 +237,7 @@ def _notes(board: pd.DataFrame, baseline: str | None) -> list[str]:
             "lies above zero"
         )
     if (board[SEEDS] < MIN_RELIABLE_SEEDS).any():
-        notes.append(_FEW_SEEDS)
+        notes.append(FEW_SEEDS)
     notes += _kernel_notes(board)
     commits = sorted({commit for row in board[COMMITS].dropna() for commit in str(row).split("; ")})
     if len(commits) > 1:
@@ -290,10 +246,10 @@ def _notes(board: pd.DataFrame, baseline: str | None) -> list[str]:
         )
     changed = board[board[NOTE].map(is_changed)].drop_duplicates(DATASET)
     notes += [
-        _escape_markup(f"{dataset} is {note}", False)
+        escape_markup(f"{dataset} is {note}", False)
         for dataset, note in zip(changed[DATASET], changed[NOTE], strict=True)
     ]
-    return notes + _variant_notes(board[VARIANT].unique())
+    return notes + variant_notes(board[VARIANT].unique())
 
 
 def _kernel_notes(board: pd.DataFrame) -> list[str]:
@@ -311,15 +267,17 @@ def _kernel_notes(board: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _variant_notes(names: Iterable[str]) -> list[str]:
+def variant_notes(names: Iterable[str]) -> list[str]:
+    """Return the notes on variants that have one."""
     return [f"{name} is {VARIANTS[name].note}" for name in names if name in VARIANTS and VARIANTS[name].note]
 
 
-def _escape_markup(text: str, markdown: bool) -> str:
+def escape_markup(text: str, markdown: bool) -> str:
     """Return text without control characters, and in Markdown without HTML tags."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return plain.replace("<", "&lt;") if markdown else plain
 
 
-def _format_value(value: Any, number_format: Callable[[Any], str]) -> str:
+def format_value(value: Any, number_format: Callable[[Any], str]) -> str:
+    """Return a value as text; "" if it is missing."""
     return "" if pd.isna(value) else number_format(value)

@@ -18,16 +18,8 @@ from bench.config import training_stages
 from bench.data.sets import variant_of_record
 from bench.evaluation.columns import ACCURACY, ERROR, TOP5
 from bench.evaluation.record_keys import OK, RIGHT, RIGHT5
-from bench.leaderboard.claims import (
-    ClaimResult,
-    ComparisonGroup,
-    Runs,
-    Statement,
-    describe_group,
-    evaluate,
-    not_run,
-    paired_answers,
-)
+from bench.leaderboard.claim_result import ClaimResult, Place, Statement, evaluate, not_run
+from bench.leaderboard.claims import ComparisonGroup, Runs, paired_answers
 from bench.leaderboard.published import PublishedValue, find_published, name_of_task
 from bench.leaderboard.row_key import row_key
 from bench.networks import NETWORKS, resolve
@@ -252,7 +244,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
             statement = Statement(
                 claim.text,
                 _source(place[0], claim, published),
-                describe_group(place),
+                Place(*place),
                 (claim.better.label, claim.worse.label),
             )
             if missing and (math.isnan(published) or claim.better.attn in PUBLISHED_AS):

@@ -19,7 +19,8 @@ from bench.evaluation.columns import COUNTS, MAP_SCORES, SCALES, board_columns
 from bench.leaderboard import snapshot
 from bench.leaderboard.aggregate import GROUP_KEY, build_board
 from bench.leaderboard.claims import evaluate_claims
-from bench.leaderboard.formatting import claims_to_text, commands_to_text, from_csv, to_csv, to_text
+from bench.leaderboard.claims_table import claims_to_text
+from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
 from bench.report.page import page
 from bench.runs import records
 from mnistref.common.errors import UsageProblemError

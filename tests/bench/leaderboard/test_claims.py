@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 import cli
 from bench.common.number_format import points
-from bench.leaderboard.claims import FAILS, HOLDS, RANKING_CLAIMS, UNDECIDED, evaluate_claims
-from bench.leaderboard.formatting import claims_to_text
+from bench.leaderboard.claim_result import FAILS, HOLDS, UNDECIDED
+from bench.leaderboard.claims import RANKING_CLAIMS, evaluate_claims
+from bench.leaderboard.claims_table import claims_to_text
 from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
 from bench.model import create_model
 from tests.helpers import TOP

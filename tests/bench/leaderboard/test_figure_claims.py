@@ -7,9 +7,9 @@ import pytest
 
 from bench.attribution.fooling import Attack
 from bench.leaderboard import figure_claims
-from bench.leaderboard.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
+from bench.leaderboard.claim_result import FAILS, HOLDS, NOT_RUN, UNDECIDED
+from bench.leaderboard.claims_table import claims_to_text
 from bench.leaderboard.figure_claims import OTHER_MECHANISM, evaluate_attack_claims, evaluate_map_claims
-from bench.leaderboard.formatting import claims_to_text
 from bench.leaderboard.network_claims import ELSEWHERE
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.runs.attack_record import AttackRecord

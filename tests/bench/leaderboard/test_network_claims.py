@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.leaderboard.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from bench.leaderboard.formatting import claims_to_text
+from bench.leaderboard.claim_result import FAILS, HOLDS, NOT_RUN, UNDECIDED
+from bench.leaderboard.claims_table import claims_to_text
 from bench.leaderboard.network_claims import (
     CONTROL,
     CONTROLS,

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.leaderboard.claims import FAILS, HOLDS, NOT_RUN
-from bench.leaderboard.formatting import claims_to_text
+from bench.leaderboard.claim_result import FAILS, HOLDS, NOT_RUN
+from bench.leaderboard.claims_table import claims_to_text
 from bench.leaderboard.statistics import bootstrap_interval
 from bench.leaderboard.transfer_claims import OTHER_IMAGES, TRANSFER_CLAIMS, evaluate_transfer_claims
 from bench.networks import resolve
