@@ -43,7 +43,7 @@ def print_leaderboard(
 
     \b
     bench leaderboard --variant mref --baseline pan
-    bench leaderboard --runs results/cpu-curriculum/runs --claims
+    bench leaderboard --runs results/fast --claims
     bench leaderboard --save results/mref && bench leaderboard --check results
     """
     from bench.leaderboard import claims_table, formatting, snapshot

@@ -40,7 +40,7 @@ def test_the_types_of_records_name_every_entry():
     assert set(ScaleMeasures.__annotations__) == {*SCALES, *SCALE_COUNTS}
     assert {*MAP_METRICS, *COSTS} <= Measures.__optional_keys__
     stored = [json.loads(path.read_text()) for path in RESULTS.glob("*/runs/*/result.json")]
-    assert len(stored) > 100
+    assert len(stored) > 50
     assert {key for one in stored for key in one} <= set(Result.__annotations__)
     assert RunRecord.__required_keys__ == {*REQUIRED_FIELDS, "run"}
 
