@@ -32,8 +32,13 @@ def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def share(scores: Tensor, target: Tensor) -> Tensor:
-    """Return the share of the scores (B, h, w) that lies on the target, of the same shape: (B,)."""
-    return (scores * target).sum((1, 2)) / scores.sum((1, 2))
+    """Return the share of the scores (B, h, w) that lies on the target, of the same shape: (B,).
+
+    Scores that are zero everywhere count as uniform, as in mask correctness.
+    """
+    total = scores.sum((1, 2))
+    uniform = target.double().mean((1, 2))
+    return torch.where(total > 0, (scores * target).sum((1, 2)) / total.where(total > 0, 1.0), uniform)
 
 
 def boxes(target: Tensor) -> Tensor:

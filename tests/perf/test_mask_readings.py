@@ -33,6 +33,11 @@ def test_readings_of_uniform_maps_are_areas(target):
     torch.testing.assert_close(found["on the positions that the digit touches"], found["on the positions, uniform map"])
 
 
+def test_maps_that_are_zero_everywhere_count_as_uniform(target):
+    maps = [torch.zeros(2, 1, 10, 10)]
+    torch.testing.assert_close(readings(maps, target)["mask correctness"], target.double().mean((1, 2)))
+
+
 def test_the_first_reading_is_mask_correctness(target):
     maps = list(torch.rand(3, 2, 1, 5, 5, generator=torch.Generator().manual_seed(1)))
     torch.testing.assert_close(
