@@ -22,7 +22,7 @@ from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.claim_result import ClaimResult, Pair, Place, Statement, evaluate
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
 from bench.leaderboard.row_key import row_key
-from bench.leaderboard.statistics import UNKNOWN
+from bench.leaderboard.statistics import UNKNOWN, difference_of_means
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed
 
@@ -130,13 +130,10 @@ def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
         large, middle = bins == _LARGE_BIN, bins == _MIDDLE_BIN
         if not (large.any() and middle.any()):
             continue
-        either = large | middle
-        # With these weights, the mean over both bins is the mean of the large bin minus that of the middle bin.
-        weights = either.sum() * (large / large.sum() - middle / middle.sum())
         published = _published_difference(group[0], compared, SCALES[_LARGE_BIN])
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
-        values = ((pair[0] - pair[1]) * weights)[:, either]
+        values = difference_of_means(pair[0] - pair[1], large, middle)
         statement = Statement(text, "ARNN Table 2", Place(*group), compared)
         evaluated = evaluate(statement, values, published, max_difference=2.0)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)

@@ -85,6 +85,19 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
 
 
+def difference_of_means(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return weighted values, f8 (S, N), whose mean is the mean of some questions minus the mean of others.
+
+    Args:
+        values: f8 (S, T).
+        first: the questions whose mean counts, bool (T,), one or more.
+        second: those whose mean is subtracted, bool (T,), one or more, none of them in `first`.
+    """
+    either = first | second
+    weights = either.sum() * (first / first.sum() - second / second.sum())
+    return np.asarray((values * weights)[:, either])
+
+
 def interval_of_accuracies(accuracies: Sequence[float], questions: float) -> Interval:
     """Return the interval of the mean accuracy of runs without stored answers, each over this number of questions."""
     if len(set(accuracies)) == 1:

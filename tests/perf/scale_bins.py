@@ -18,7 +18,7 @@ import numpy as np
 
 import bench
 import mnistref
-from bench.leaderboard.statistics import bootstrap_interval
+from bench.leaderboard.statistics import bootstrap_interval, difference_of_means
 from bench.metrics import scale_bin
 from mnistref.common.errors import ProblemError
 from mnistref.common.text_table import table
@@ -61,11 +61,7 @@ def differences(right: np.ndarray, first: np.ndarray, bins: np.ndarray) -> list[
 def larger_lead(lead: np.ndarray, bins: np.ndarray) -> np.ndarray:
     """Return values whose mean is the mean lead of large digits minus that of digits of middle size."""
     large, middle = bins == LARGE, bins == MIDDLE
-    if not (large.any() and middle.any()):
-        return np.empty(0)
-    either = large | middle
-    weights = either.sum() * (large / large.sum() - middle / middle.sum())
-    return (lead * weights)[either]
+    return difference_of_means(lead[None], large, middle)[0] if large.any() and middle.any() else np.empty(0)
 
 
 def _text(values: np.ndarray, paired: bool) -> str:

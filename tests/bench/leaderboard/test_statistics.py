@@ -14,6 +14,7 @@ from bench.leaderboard.statistics import (
     RESAMPLES,
     bootstrap_interval,
     difference_interval,
+    difference_of_means,
     rank_rows,
     sign_flip_p_value,
     student_interval,
@@ -335,3 +336,11 @@ def test_an_independent_difference_has_the_interval_of_newcombe():
     # Newcombe (Statistics in Medicine 17, 1998), table II, contrast (a), method 10: 56/70 − 48/80
     found = difference_interval(56 / 70, wilson_interval(56 / 70, 70), 48 / 80, wilson_interval(48 / 80, 80))
     assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_weighted_values_have_the_difference_of_two_means():
+    rng = np.random.default_rng(0)
+    values, groups = rng.random((3, 200)), rng.integers(0, 3, 200)
+    found = difference_of_means(values, groups == 1, groups == 2)
+    assert found.shape == (3, (groups > 0).sum())
+    np.testing.assert_allclose(found.mean(1), values[:, groups == 1].mean(1) - values[:, groups == 2].mean(1))
