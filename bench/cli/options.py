@@ -185,7 +185,8 @@ add_training_options = _option_group(
             type=Choice(UNITS),
             default="one",
             show_default=True,
-            help="Questions of each split: one an image, all, or as in PAN's program.",
+            help="Questions of each split: one an image, all, or as in PAN's program. With one, a training step "
+            "still has the number of --questions.",
         ),
         data_option("--online", is_flag=True, help="Generate new training images for every epoch."),
         data_option(
@@ -218,7 +219,7 @@ add_training_options = _option_group(
             "--questions",
             type=QuestionCount(),
             metavar=QuestionCount.name,
-            help="Questions about each image in a step.",
+            help="Questions about each image in a step. An image with fewer questions has some of them twice.",
         ),
         training_option("--lr", type=Number(0, 1, min_open=True), metavar="X", help="Peak learning rate."),
         training_option("--augment", type=Choice(AUGMENTATIONS), help="Random changes of training images."),

@@ -144,8 +144,8 @@ class SlotNetwork(nn.Module, ABC):
                 query, and over questions from there on.
 
         Raises:
-            ValueError: the batch is empty in training (BatchNorm has no statistics of an empty batch); or `query` is
-                None, and the network has queries.
+            ValueError: the batch is empty in training (BatchNorm has no statistics of an empty batch); `query` is
+                None, and the network has queries; or `query` has another number of rows than there are images.
         """
         if self.training and not len(images):
             raise ValueError("empty batch: give 2 images or more in training (evaluation returns empty logits)")
@@ -154,6 +154,10 @@ class SlotNetwork(nn.Module, ABC):
                 raise ValueError(f"query is None: give the index of the query of each image, 0 … {self.queries - 1}")
             query = torch.zeros(len(images), dtype=torch.long, device=images.device)
         shape = query.shape
+        if image_index is None and len(query) != len(images):
+            raise ValueError(
+                f"query of shape {tuple(shape)} for {len(images)} images: give a row for each image, or image_index"
+            )
         hot = one_hot(query.flatten(), self.queries, images) if self.queries else images.new_zeros(query.numel(), 0)
         run = ForwardPass(self, images, hot, shape[1] if len(shape) == 2 else image_index)
         out = run.answer(self.features(images, run))

@@ -94,6 +94,8 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
     )
     if reason:
         _log_once(reason)
+    if asked_twice := _describe_repeats(variant, recipe):
+        _log_once(asked_twice)
     initial = _load_initial_config(settings.init, network) if settings.init else None
     return RunConfig(
         attn=network.name,
@@ -111,6 +113,19 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
         deterministic=computing.deterministic,
         width=network.width,
         network=network.architecture,
+    )
+
+
+def _describe_repeats(variant: VariantSpec | TaskSpec, recipe: Recipe) -> str:
+    """Return that steps ask some questions twice, because images may have fewer than a step asks; "" otherwise."""
+    if isinstance(recipe.questions, str) or isinstance(variant, TaskSpec) or not variant.asks:
+        return ""
+    fewest = variant.digits[0] if variant.query == "class" else 1  # a colour is asked if one digit has it
+    if recipe.questions <= fewest:
+        return ""
+    return (
+        f"--questions {recipe.questions}: some images have {fewest} question{'s' * (fewest > 1)}; "
+        "a step asks questions of such images twice"
     )
 
 

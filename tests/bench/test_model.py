@@ -179,3 +179,11 @@ def test_network_refuses_wrong_queries():
     model = bench.create_model("pan", variant="mini")
     with pytest.raises(RuntimeError):
         model(torch.rand(1, 3, 48, 48), torch.tensor([10]))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 1)])
+def test_a_query_needs_a_row_for_each_image(shape):
+    model = bench.create_model("pan", "mini").eval()
+    images, query = torch.rand(2, 3, 40, 40), torch.zeros(shape, dtype=torch.long)
+    with pytest.raises(ValueError, match="for 2 images: give a row for each image, or image_index"):
+        model(images, query)

@@ -4,7 +4,8 @@
         [--threads 1]
 
 1. Questions per processor second of a training step (forward pass, gradients, clipping, update): with one question for
-   each of --one images, and with all questions for each of --images. The ratio is the median over alternating rounds.
+   each of --one images, and with all questions for each of --images. The ratio is the median over alternating rounds,
+   and the time of a step that of the median round.
 2. The parts of a step with all questions, in percent of its processor time by PyTorch's profiler. The last column is
    the time of the matrix products alone (convolutions and linear layers, without the LSTM) at the peak rate of the
    processor, measured by a product of two large matrices in the same process.
@@ -16,6 +17,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,14 +82,30 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - used
 
 
-def speeds(attn: str, variant: VariantSpec, one: int, images: int, rounds: int) -> tuple[float, float, float]:
-    """Return the questions per second with one and with all questions per image, and the median of their ratio."""
+class Speeds(NamedTuple):
+    """Questions per second with one and with all questions per image, medians over rounds.
+
+    Attributes:
+        one, several: questions per second.
+        ratio: median of the ratios of the rounds.
+        step: seconds of a step with all questions.
+    """
+
+    one: float
+    several: float
+    ratio: float
+    step: float
+
+
+def speeds(attn: str, variant: VariantSpec, one: int, images: int, rounds: int) -> Speeds:
+    """Measure the speed of both kinds of step."""
     works = [stepping(attn, variant, one, False), stepping(attn, variant, images, True)]
     for work, _ in works:
         work()
     found = [[asked / seconds(work) for work, asked in works] for _ in range(rounds)]
-    medians = [statistics.median(column) for column in zip(*found, strict=True)]
-    return medians[0], medians[1], statistics.median(together / alone for alone, together in found)
+    alone, several = (statistics.median(column) for column in zip(*found, strict=True))
+    ratio = statistics.median(together / single for single, together in found)
+    return Speeds(alone, several, ratio, works[1][1] / several)
 
 
 def parts(attn: str, variant: VariantSpec, images: int) -> tuple[dict[str, float], float]:
@@ -128,18 +146,16 @@ def main() -> None:
         parser.error(str(error))
     torch.set_num_threads(asked.threads)
     keep_freed(CPU.device)
-    rows = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]]
+    rows, measured = [["", f"one, {asked.one} images", f"all, {asked.images} images", "ratio"]], {}
     for attn in names:
-        alone, together, ratio = speeds(attn, variant, asked.one, asked.images, asked.rounds)
-        rows.append([attn, f"{alone:.0f}", f"{together:.0f}", f"{ratio:.2f} ×"])
+        found = measured[attn] = speeds(attn, variant, asked.one, asked.images, asked.rounds)
+        rows.append([attn, f"{found.one:.0f}", f"{found.several:.0f}", f"{found.ratio:.2f} ×"])
     print(f"{asked.variant}, {asked.threads} threads: questions per processor second in a training step\n")
     print(table(rows), flush=True)
     rate, rows = peak(), [["", "ms", *COLUMNS, "products at peak"]]
     for attn in names:
         shares, flops = parts(attn, variant, asked.images)
-        step, _ = stepping(attn, variant, asked.images, True)
-        step()
-        took = statistics.median(seconds(step) for _ in range(asked.rounds))
+        took = measured[attn].step
         shown = [f"{100 * shares[part]:.0f}" if shares[part] else "–" for part in COLUMNS]
         rows.append([attn, f"{1e3 * took:.0f}", *shown, f"{100 * flops / rate / took:.0f}"])
     print(

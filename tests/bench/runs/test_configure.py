@@ -11,7 +11,7 @@ from bench.config import RECIPES
 from bench.data.loading import load_split
 from bench.leaderboard.aggregate import build_board
 from bench.model import build
-from bench.runs import experiment, records
+from bench.runs import configure, experiment, records
 from bench.runs.network_loading import load_model
 from bench.training.checkpoints import load_matching_weights, load_weights
 from bench.training.trainer import Trainer, TrainingSplits
@@ -100,3 +100,14 @@ def test_unusable_initial_weights_are_refused(attn, harm, message, finished, min
         (folder / harm).unlink()
     with pytest.raises(UsageProblemError, match=message):
         experiment.configure(mini, attn, 0, experiment.RunSettings(SHORT, "one", ComputeConfig(CPU), init=folder))
+
+
+@pytest.mark.parametrize(
+    ("questions", "note"), [(3, "--questions 3: some images have 2 questions;"), (2, ""), ("all", ""), ("one", "")]
+)
+def test_questions_that_a_step_asks_twice_are_announced(questions, note, mini, caplog):
+    caplog.set_level("INFO", "bench")
+    configure._log_once.cache_clear()
+    configured(mini, recipe=replace(SHORT, questions=questions))
+    assert note in caplog.text
+    assert ("twice" in caplog.text) == bool(note)
