@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 INCLUDED = {
     "../results/README.md": "results.md",
+    "../results/claims.md": "results_claims.md",
     "../results/recipe.md": "results_recipe.md",
     "../results/questions.md": "results_questions.md",
     "../results/maps.md": "results_maps.md",

@@ -175,12 +175,14 @@ def equal_times(curves: list[dict], minutes: list[float]) -> str:
 
 def draw(curves: list[dict], figure: Path) -> None:
     """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter
 
     variants = [name for name in VARIANTS if name in {curve["variant"] for curve in curves}]
     attns = list(dict.fromkeys(curve["attn"] for curve in curves))
+    colors = {attn: colormaps["tab20"](2 * k % 20 + k // 10) for k, attn in enumerate(attns)}  # light ones from 10 on
     drawn = Figure(figsize=(4.2 * len(variants), 4.4), dpi=180, layout="constrained")
     for axes, variant in zip(drawn.subplots(1, len(variants), sharey=True, squeeze=False)[0], variants, strict=True):
         for curve in (curve for curve in curves if curve["variant"] == variant):
@@ -188,14 +190,14 @@ def draw(curves: list[dict], figure: Path) -> None:
             axes.plot(
                 [record["seconds"] / 60 for record in curve["curve"]],
                 [100 * record["val_accuracy"] for record in curve["curve"]],
-                color=f"C{attns.index(curve['attn'])}",
+                color=colors[curve["attn"]],
                 linestyle="-" if several else "--",
             )
         axes.set(title=variant, xlabel="processor minutes of training", xscale="log", ylim=(15, 100))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.grid(alpha=0.3)
     drawn.axes[0].set_ylabel("validation accuracy, %")
-    keys = [Line2D([], [], color=f"C{k}", linewidth=3, label=attn) for k, attn in enumerate(attns)]
+    keys = [Line2D([], [], color=colors[attn], linewidth=3, label=attn) for attn in attns]
     styles = {"-": "all questions about an image in a step", "--": "one question"}
     keys += [Line2D([], [], color="0.3", linestyle=style, label=text) for style, text in styles.items()]
     drawn.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
