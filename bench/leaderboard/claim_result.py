@@ -14,34 +14,44 @@ Pair = tuple[str, str]
 """Two mechanisms, or labels of two networks: the one that a claim calls better, and the other one."""
 
 
-class Place(NamedTuple):
-    """The runs that a claim compares: the values of `bench.leaderboard.aggregate.GROUP_KEY`, and other images.
+class ComparisonGroup(NamedTuple):
+    """What runs share that are compared: the values of `bench.leaderboard.aggregate.GROUP_KEY`.
 
     Attributes:
         variant: the variant or task.
         dataset: the folder name of the data set that the networks were trained on.
         recipe: the label of the training.
         queries: which questions are asked.
-        black: folder name of the data set without clutter, if a claim compares two of them; "" otherwise.
-        tested: name of the images that a record is about, if these are not those of `dataset`; "" otherwise.
     """
 
     variant: str
     dataset: str
     recipe: str
     queries: str
-    black: str = ""
-    tested: str = ""
 
     @property
     def settings(self) -> str:
         """Recipe and unit of queries as text. One question per image is not mentioned."""
         return self.recipe if self.queries == "one" else f"{self.recipe}, {self.queries}"
 
+
+class Place(NamedTuple):
+    """The runs that a claim compares, and further images that it is about.
+
+    Attributes:
+        group: what the runs share.
+        black: folder name of the data set without clutter, if a claim compares two of them; "" otherwise.
+        tested: name of the images that a record is about, if these are not those of the group; "" otherwise.
+    """
+
+    group: ComparisonGroup
+    black: str = ""
+    tested: str = ""
+
     def __str__(self) -> str:
         """Return data sets, recipe and unit of queries as text."""
         before, after = self.black and f"{self.black} → ", self.tested and f" → {self.tested}"
-        return f"{before}{self.dataset}, {self.settings}{after}"
+        return f"{before}{self.group.dataset}, {self.group.settings}{after}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
-from bench.leaderboard.claim_result import ClaimResult, Pair, Place, Statement, evaluate
+from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Pair, Place, Statement, evaluate
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
 from bench.leaderboard.row_key import row_key
 from bench.leaderboard.statistics import UNKNOWN, difference_of_means
@@ -70,8 +70,6 @@ _MIDDLE_BIN, _LARGE_BIN = 1, 4
 Answers = Mapping[str, np.ndarray]
 Runs = dict[str, dict[int, Answers]]
 """Mechanism → seed → answers."""
-ComparisonGroup = tuple[str, str, str, str]
-"""The values of `bench.leaderboard.aggregate.GROUP_KEY`: variant, data set, recipe, queries."""
 
 
 def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
@@ -86,7 +84,8 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
         is_comparable = is_papers_network(result["recipe"]) and not is_changed(result.get("note"))
         if result["status"] == OK and answers is not None and is_comparable:
             key = row_key(result)
-            runs = groups.setdefault((key["variant"], key["dataset"], key["recipe"], key["queries"]), {})
+            group = ComparisonGroup(key["variant"], key["dataset"], key["recipe"], key["queries"])
+            runs = groups.setdefault(group, {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)
     evaluated: list[ClaimResult] = []
     for group, runs in sorted(groups.items()):
@@ -103,7 +102,7 @@ def _ranking_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]
         if pair := paired_answers(runs, compared, RIGHT):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
-            statement = Statement(claim.text, source, Place(*group), compared)
+            statement = Statement(claim.text, source, Place(group), compared)
             yield evaluate(statement, pair[0] - pair[1], published)
 
 
@@ -113,7 +112,7 @@ def _mask_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
             published = _published_difference(group[0], compared, MASK_CORRECTNESS)
             source = _source(group, "ARNN Table 2", published)
             text = "mask correctness rises from san to pan, pan-ctx and arnn"
-            statement = Statement(text, source, Place(*group), compared)
+            statement = Statement(text, source, Place(group), compared)
             evaluated = evaluate(statement, pair[0] - pair[1], published)
             yield replace(evaluated, metric=MASK_CORRECTNESS)
 
@@ -134,7 +133,7 @@ def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
         values = difference_of_means(pair[0] - pair[1], large, middle)
-        statement = Statement(text, "ARNN Table 2", Place(*group), compared)
+        statement = Statement(text, "ARNN Table 2", Place(group), compared)
         evaluated = evaluate(statement, values, published, max_difference=2.0)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
@@ -152,7 +151,7 @@ def _clutter_claims(
         values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
         published = _published_difference(clutter[0], compared, ACCURACY)
         published -= _published_difference(black[0], compared, ACCURACY)
-        place = Place(*clutter, black=black[1])
+        place = Place(clutter, black=black.dataset)
         statement = Statement("the lead grows with clutter", "ARNN §4.1", place, compared)
         yield evaluate(statement, values, published, max_difference=2.0)
 

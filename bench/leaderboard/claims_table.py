@@ -40,8 +40,8 @@ def verdicts_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> 
     A claim about two data sets is in the column of the one with clutter.
     """
     parts = []
-    for settings in dict.fromkeys(result.place.settings for result in results):
-        alike = [result for result in results if result.place.settings == settings]
+    for settings in dict.fromkeys(result.place.group.settings for result in results):
+        alike = [result for result in results if result.place.group.settings == settings]
         places = sorted({_column(result.place) for result in alike}, key=_order)
         names = [name for name, _ in places]
         headings = [name if names.count(name) == 1 else dataset for name, dataset in places]
@@ -55,7 +55,7 @@ def verdicts_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> 
             label = claim_text if measures[claim_text] == 1 else f"{claim_text}: {metric.replace('_', ' ')}"
             lines.append([label, compared, *(cells.get(place, "") for place in places)])
         lines = [[escape_markup(cell, markdown) for cell in line] for line in lines]
-        asks = any(has_questions(result.place.variant) for result in alike)
+        asks = any(has_questions(result.place.group.variant) for result in alike)
         title = escape_markup(describe_trainings([settings], asks)[settings], markdown)
         parts.append(f"{'### ' * markdown}{title}\n\n{table(lines, markdown)}")
     return "\n\n".join([*parts, "\n".join(_notes(results))])
@@ -63,7 +63,7 @@ def verdicts_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> 
 
 def _column(place: Place) -> tuple[str, str]:
     """Return the short and the full name of the images that a claim is about."""
-    images = place.tested or place.dataset
+    images = place.tested or place.group.dataset
     return images.rpartition("-")[0] or images, images
 
 
@@ -83,10 +83,10 @@ def _verdict_cell(result: ClaimResult, markdown: bool) -> str:
 
 def _notes(results: Sequence[ClaimResult]) -> list[str]:
     """Return the notes that are necessary to interpret claims."""
-    unit = "questions" if any(has_questions(result.place.variant) for result in results) else "images"
+    unit = "questions" if any(has_questions(result.place.group.variant) for result in results) else "images"
     notes = [f"differences of accuracy are in points, those of mask correctness in shares; 95 %: over seeds and {unit}"]
     notes += [FEW_SEEDS] * any(result.seeds < MIN_RELIABLE_SEEDS for result in results if not result.missing)
-    notes += variant_notes(dict.fromkeys(result.place.variant for result in results))
+    notes += variant_notes(dict.fromkeys(result.place.group.variant for result in results))
     return notes + list(dict.fromkeys(result.note for result in results if result.note))
 
 

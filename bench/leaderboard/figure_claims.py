@@ -16,8 +16,8 @@ from bench.attribution.attack_names import ALL, FGSM
 from bench.attribution.map_method import PREDICTION
 from bench.attribution.measures import IOU
 from bench.config import training_stages
-from bench.leaderboard.claim_result import ClaimResult, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import Answers, ComparisonGroup, Runs
+from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
+from bench.leaderboard.claims import Answers, Runs
 from bench.leaderboard.network_claims import ATTENTIVE, ELSEWHERE, Entry, group_runs, recorded_label
 from bench.leaderboard.published import find_published, name_of_task
 from bench.leaderboard.question_columns import FOOLING
@@ -162,7 +162,7 @@ def _map_claims(place: ComparisonGroup) -> Iterator[_FigureClaim]:
 def _evaluate_all(
     place: ComparisonGroup, dataset: str, runs: Runs, claims: Iterable[_FigureClaim]
 ) -> Iterator[ClaimResult]:
-    where = Place(*place, tested=dataset * (dataset != place[1]))
+    where = Place(place, tested=dataset * (dataset != place[1]))
     for claim in claims:
         first, second = (
             _values_of(runs, entry, name) for entry, name in zip(claim.compared, claim.arrays, strict=True)

@@ -18,8 +18,8 @@ from bench.config import training_stages
 from bench.data.sets import variant_of_record
 from bench.evaluation.columns import ACCURACY, ERROR, TOP5
 from bench.evaluation.record_keys import OK, RIGHT, RIGHT5
-from bench.leaderboard.claim_result import ClaimResult, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import ComparisonGroup, Runs, paired_answers
+from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
+from bench.leaderboard.claims import Runs, paired_answers
 from bench.leaderboard.published import PublishedValue, find_published, name_of_task
 from bench.leaderboard.row_key import row_key
 from bench.networks import NETWORKS, resolve
@@ -197,7 +197,7 @@ def group_runs(results: Iterable[RunRecord]) -> dict[ComparisonGroup, RunGroup]:
             continue
         network, ratio, recipe = trained
         key = row_key(result)
-        place = key["variant"], key["dataset"], recipe, key["queries"]
+        place = ComparisonGroup(key["variant"], key["dataset"], recipe, key["queries"])
         group = groups.setdefault(place, RunGroup(ratio, _find_variant(result)))
         group.runs.setdefault(Entry(network, key["attn"]).label, {}).setdefault(result["seed"], answers)
     return dict(sorted(groups.items()))
@@ -244,7 +244,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
             statement = Statement(
                 claim.text,
                 _source(place[0], claim, published),
-                Place(*place),
+                Place(place),
                 (claim.better.label, claim.worse.label),
             )
             if missing and (math.isnan(published) or claim.better.attn in PUBLISHED_AS):

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import cast
 
 from bench.attention import canonical_name
-from bench.leaderboard.claim_result import ClaimResult, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import ComparisonGroup, Runs, paired_answers
+from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
+from bench.leaderboard.claims import Runs, paired_answers
 from bench.leaderboard.network_claims import Entry, RunGroup, group_runs, recorded_label
 from bench.leaderboard.published import find_published, name_of_task
 from bench.runs.record_types import RunRecord
@@ -71,7 +71,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup, images: str, widths: _Wi
         published = _published_difference(place[0], images, pair)
         source = f"{SOURCE}, {OTHER_IMAGES}" if math.isnan(published) else SOURCE
         labels = pair[0].label, pair[1].label
-        statement = Statement(_TEXT, source, Place(*place, tested=images), labels)
+        statement = Statement(_TEXT, source, Place(place, tested=images), labels)
         if missing and not math.isnan(published):
             yield not_run(statement, " and ".join(missing), published)
         elif not missing and (found := paired_answers(runs, recorded, images)):

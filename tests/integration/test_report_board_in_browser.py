@@ -18,8 +18,8 @@ STORED = Path(__file__).parents[2] / "results" / "fast" / "runs"
 def stored_board(tmp_path_factory) -> str:
     """Return the address of a page on stored runs, whose board has 20 columns."""
     top = tmp_path_factory.mktemp("stored")
-    for name in ("arnn-s0", "pan-ctx-s0", "san-s0", "stn-m-s0"):
-        (run,) = STORED.glob(f"mref-{name}-*")
+    for name in ("arnn-s0-4c15ad981af5", "pan-ctx-s0-069d8ceb593f", "san-s0-664469a86fa0", "stn-m-s0-57f4a274c76f"):
+        run = STORED / f"mref-{name}"
         kept = shutil.ignore_patterns("pictures", "*.npz", "saliency*", "attack*", "swap*")
         shutil.copytree(run, top / "runs" / run.name, ignore=kept)
     (top / "report.html").write_text(page(top / "runs", top), encoding="utf-8")

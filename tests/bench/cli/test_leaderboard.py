@@ -46,7 +46,7 @@ def test_run_and_leaderboard_commands_print_their_results(mini, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--claims", "--commands"], "give only one of --check, --save, --output, --commands and --claims"),
+        (["--claims", "--commands"], "give only one of --check, --save, --output, --commands, --claims and --verdicts"),
         (["--save", "a", "-o", "b.csv"], "give only one of"),
         (["--weights"], "--weights needs --save"),
         (["--baseline", "arn"], "did you mean 'arnn'"),

@@ -5,16 +5,27 @@ import math
 import numpy as np
 import pytest
 
-from bench.leaderboard.claim_result import FAILS, HOLDS, NOT_RUN, UNDECIDED, Place, Statement, evaluate, not_run
+from bench.leaderboard.claim_result import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    UNDECIDED,
+    ComparisonGroup,
+    Place,
+    Statement,
+    evaluate,
+    not_run,
+)
 
-PLACE = Place("mbg", "mbg-0123456789ab", "fast", "one")
+GROUP = ComparisonGroup("mbg", "mbg-0123456789ab", "fast", "one")
+PLACE = Place(GROUP)
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({}, "mbg-0123456789ab, fast"),
-        ({"queries": "all"}, "mbg-0123456789ab, fast, all"),
+        ({"group": GROUP._replace(queries="all")}, "mbg-0123456789ab, fast, all"),
         ({"black": "mref-0123456789ab"}, "mref-0123456789ab → mbg-0123456789ab, fast"),
         ({"tested": "folder-photos-0"}, "mbg-0123456789ab, fast → folder-photos-0"),
     ],

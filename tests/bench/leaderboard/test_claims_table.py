@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.leaderboard.claim_result import ClaimResult, Place
+from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place
 from bench.leaderboard.claims_table import claims_to_text, verdicts_to_text
 from bench.leaderboard.statistics import Interval
 
-BLACK = Place("mref", "mref-0123456789ab", "fast,epochs=2", "one")
-CLUTTER = Place("mbg", "mbg-0123456789ab", "fast,epochs=2", "one")
+GROUP = ComparisonGroup("mbg", "mbg-0123456789ab", "fast,epochs=2", "one")
+BLACK = Place(ComparisonGroup("mref", "mref-0123456789ab", "fast,epochs=2", "one"))
+CLUTTER = Place(GROUP)
 FOUND = ClaimResult("context helps", "a paper", CLUTTER, "pan-ctx − pan", "accuracy", 2, 0.05, Interval(0.04, 0.06))
 
 
@@ -22,7 +23,9 @@ def test_rows_are_claims_and_columns_are_data_sets():
     results = [
         FOUND,
         replace(FOUND, place=BLACK, difference=-0.02, bounds=Interval(-0.03, -0.01)),
-        replace(FOUND, claim="the lead grows", place=CLUTTER._replace(black=BLACK.dataset), bounds=Interval(-0.1, 0.2)),
+        replace(
+            FOUND, claim="the lead grows", place=CLUTTER._replace(black=BLACK.group.dataset), bounds=Interval(-0.1, 0.2)
+        ),
     ]
     text = verdicts_to_text(results)
     lines = [line for line in text.splitlines() if line]
@@ -38,14 +41,14 @@ def test_rows_are_claims_and_columns_are_data_sets():
 
 
 def test_each_recipe_has_a_table():
-    other = replace(FOUND, place=CLUTTER._replace(recipe="fast,epochs=3"))
+    other = replace(FOUND, place=Place(GROUP._replace(recipe="fast,epochs=3")))
     text = verdicts_to_text([FOUND, other])
     assert text.index("fast: 2 epochs") < text.index("fast: 3 epochs") < text.index("differences of accuracy")
     assert text.count("\nclaim") == 2
 
 
 def test_data_sets_of_one_variant_have_their_full_names():
-    results = [FOUND, replace(FOUND, place=CLUTTER._replace(dataset="mbg-ba9876543210"))]
+    results = [FOUND, replace(FOUND, place=Place(GROUP._replace(dataset="mbg-ba9876543210")))]
     assert cells(verdicts_to_text(results, markdown=True))[0][2:] == ["mbg-0123456789ab", "mbg-ba9876543210"]
 
 
@@ -64,7 +67,9 @@ def test_what_was_not_run_is_named(markdown):
 
 
 def test_images_without_questions_have_words_of_their_own():
-    place = Place("folder-photos", "folder-photos-0123456789ab", "cbam-cifar", "one", tested="folder-other-0")
+    place = Place(
+        ComparisonGroup("folder-photos", "folder-photos-0123456789ab", "cbam-cifar", "one"), tested="folder-other-0"
+    )
     for text in (claims_to_text([replace(FOUND, place=place)]), verdicts_to_text([replace(FOUND, place=place)])):
         assert "over seeds and images" in text
         assert "folder-other" in text
