@@ -24,6 +24,7 @@ from mnistref.common.errors import ProblemError
 from mnistref.common.text_table import table
 from mnistref.dataset import read_triples
 from mnistref.spec import SCALE_BINS
+from tests.perf.places import at_least
 
 MIDDLE, LARGE = SCALE_BINS.index((1.0, 1.5)), SCALE_BINS.index((2.5, 3.0))
 
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run with weights")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--images", type=int, default=10_000, help="number of test images (10000)")
+    parser.add_argument("--images", type=at_least(1), default=10_000, help="number of test images (10000)")
     asked = parser.parse_args()
     answers: dict[str, np.ndarray] = {}
     try:
