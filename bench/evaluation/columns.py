@@ -45,6 +45,8 @@ STEP_RATIOS = {"san": "over_san", "pan-ctx": "over_pan_ctx", "none": OVER_NONE}
 INFER_RATIOS = {"san": "infer_over_san", "none": "infer_over_none"}
 """Baseline of `bench runtime` → the column with the ratio of inference to it."""
 PEAK_MEMORY_MB, SAVED_MB = "peak_memory_mb", "saved_mb"
+QUESTIONS_SEEN: Final = "questions_seen"
+DEVICE_HOURS: Final = "device_hours"
 LOGITS_ERROR, GRADIENT_ERROR, PARAMS = "logits_error", "gradient_error", "params"
 PUBLISHED_ACCURACY, PUBLISHED_SOURCE, DELTA = "published_accuracy", "published_source", "delta"
 STATUS: Final = "status"
@@ -155,25 +157,13 @@ COLUMNS = (
         text_heading="uniform map",
         above_text=True,
     ),
-    map_share(
-        TPR,
-        "True-positive ratio: mask correctness of the last slot's map alone, 0–1.",
-        report_heading="TPR",
-        text_heading="TPR",
-        bounded=True,
-    ),
-    map_share(
-        POINTING,
-        "Share of the questions for which the maximum of the maps lies on the queried digit, 0–1.",
-        report_heading="pointing",
-        text_heading="pointing",
-        bounded=True,
-    ),
-    map_share(
-        PR_AREA,
-        "Average precision of the maps’ pixels: the area below their curve, 0–1.",
-        report_heading="PR area",
-        text_heading="PR area",
+    *(
+        map_share(name, doc, report_heading=heading, text_heading=heading, bounded=bounded)
+        for name, heading, bounded, doc in (
+            (TPR, "TPR", True, "True-positive ratio: mask correctness of the last slot's map alone, 0–1."),
+            (POINTING, "pointing", True, "Share of the questions whose maps’ maximum lies on the queried digit, 0–1."),
+            (PR_AREA, "PR area", False, "Average precision of the maps’ pixels: the area below their curve, 0–1."),
+        )
     ),
     ratio_of_times(
         RELATIVE_RUNTIME,
@@ -247,6 +237,13 @@ COLUMNS = (
             (SAVED_MB, "saved, MB", rounded, "Memory that the forward pass saves for the gradients."),
             (LOGITS_ERROR, "error of logits", scientific, "Relative error of the logits, compared with fp64."),
             (GRADIENT_ERROR, "of gradient", scientific, "Relative error of the gradient, compared with fp64."),
+        )
+    ),
+    *(
+        Column(name, doc, number_format, False, heading, heading, integer=name == QUESTIONS_SEEN)
+        for name, heading, number_format, doc in (
+            (QUESTIONS_SEEN, "questions seen", count, "Number of questions, or images without one, in all epochs."),
+            (DEVICE_HOURS, "device hours", amount, "Hours of all training steps, of the CPU’s cores or of the GPUs."),
         )
     ),
     Column(

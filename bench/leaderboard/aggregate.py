@@ -26,6 +26,7 @@ from bench.evaluation.columns import (
     DATASET,
     DELTA,
     DEVICE,
+    DEVICE_HOURS,
     DIAGONAL_LSTM,
     DIFFERENCE,
     DIGITS,
@@ -41,6 +42,7 @@ from bench.evaluation.columns import (
     PUBLISHED_ACCURACY,
     PUBLISHED_SOURCE,
     QUERIES,
+    QUESTIONS_SEEN,
     RANK,
     RECIPE,
     SCALES,
@@ -72,6 +74,8 @@ GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
 _COMPARISON = [*with_suffixes([DIFFERENCE]), P_VALUE]
 """Columns with the comparison of a row and the baseline."""
 _RECORDED = ("answers", "config", "request", "init_run", HARDWARE, "commit", DIAGONAL_LSTM)
+_TOTALS = (QUESTIONS_SEEN, DEVICE_HOURS)
+"""Columns with the size of a training, which an early record may lack."""
 """Further entries of a result that a row needs, if they are known."""
 
 
@@ -92,6 +96,7 @@ def build_board(
       accuracy, and the interval of the paired difference, over the seeds of both, lies above 0.
     - `error` is 1 − `accuracy`, of images without a question.
     - `relative_runtime` is the time of a training step divided by that of `san` in the same network, timed alternately.
+    - `questions_seen` and `device_hours` are medians over the seeds, as the costs are.
     - `diagonal_lstm` names the implementations of the diagonal LSTM that ran, if there was one and it was recorded.
     - `delta` is `accuracy` minus the published accuracy, if the digits are those of the papers. A changed law and
       another network have no published values.
@@ -138,7 +143,7 @@ def _flatten(result: RunRecord) -> dict[str, object]:
         FORMAT: format_of(result),
         **{key: dataset.get(key) or None for key in (DIGITS, BACKGROUNDS)},
         NOTE: result.get("note") or None,
-        **{key: entries.get(key) for key in (*metrics, *_RECORDED)},
+        **{key: entries.get(key) for key in (*metrics, *_TOTALS, *_RECORDED)},
     }
 
 
@@ -153,7 +158,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
     accuracy = seeds[ACCURACY].astype(float).mean() if len(seeds) else math.nan
     numbers = {name: seeds[name].astype(float).mean(skipna=False) for name in (TOP5, *SCALES, *MAP_METRICS)}
     numbers |= {name: next((int(n) for n in seeds[name] if pd.notna(n)), None) for name in COUNTS}
-    numbers |= {name: seeds[name].astype(float).median() for name in (OVER_NONE, *COSTS, PARAMS)}
+    numbers |= {name: seeds[name].astype(float).median() for name in (OVER_NONE, *COSTS, *_TOTALS, PARAMS)}
     return {
         **{key: first[key] for key in (*ROW_KEY, FORMAT)},
         **{key: next((v for v in runs[key] if pd.notna(v)), None) for key in (DIGITS, BACKGROUNDS, NOTE)},
@@ -166,7 +171,7 @@ def _summarize(runs: pd.DataFrame) -> dict[str, object]:
         **numbers,
         **(bounds := _bounds(seeds)),
         **complement_with_bounds(ERROR, *(math.nan if asks else n for n in (accuracy, *list(bounds.values())[:2]))),
-        PARAMS: int(numbers[PARAMS]) if pd.notna(numbers[PARAMS]) else None,
+        **{name: int(numbers[name]) if pd.notna(numbers[name]) else None for name in (PARAMS, QUESTIONS_SEEN)},
         PUBLISHED_ACCURACY: paper.value if paper else math.nan,
         PUBLISHED_SOURCE: paper.source if paper else None,
         DELTA: accuracy - paper.value if paper and first[DIGITS] == "mnist" else math.nan,

@@ -184,7 +184,7 @@ def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) ->
 
 def _cells(values: Iterable[object], column: Column) -> list[str]:
     """Return the values of a column as text."""
-    number_format = str if column.integer or column.number_format is None else column.number_format
+    number_format = column.number_format or str
     return [format_value(value, number_format) for value in values]
 
 

@@ -8,8 +8,9 @@ from bench.tasks.variant_names import has_questions
 _LEGEND = """One table per data set; settings that all of its rows share are above it. #: rank among the rows of a
 recipe. 95 %: interval of the number before it. mask: mask correctness, the share of the attention that lies on the
 {target}; uniform map: its value for a uniform map. TPR, pointing, PR area: other measures of the maps. step ms:
-time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. published %:
-accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
+time of a training step; × san: the same divided by that of `san` of the same width, timed alternately. questions
+seen: in all epochs of the training, with repetitions; device hours: of all training steps, on the cores of a CPU or
+on GPUs. published %: accuracy in the papers (in ARNN, if both report it); delta: difference from it."""
 
 
 def count_tested(number: int, dataset: str) -> str:

@@ -27,7 +27,7 @@ from bench.common.json_files import parse_json, read_json, write_json
 from bench.config import DEFAULT_BASELINE
 from bench.evaluation import picture_files
 from bench.evaluation.column import with_suffixes
-from bench.evaluation.columns import DIAGONAL_LSTM, ERROR, OVER_NONE, TOP5
+from bench.evaluation.columns import DEVICE_HOURS, DIAGONAL_LSTM, ERROR, OVER_NONE, QUESTIONS_SEEN, TOP5
 from bench.leaderboard.aggregate import build_board
 from bench.leaderboard.formatting import commands_to_text, from_csv, to_csv, to_text
 from bench.leaderboard.question_tables import QUESTION_TABLES, compare_tables
@@ -40,7 +40,7 @@ log = logging.getLogger("bench")
 
 SELECTION, CSV, MARKDOWN, RUNS = "board.json", "board.csv", "board.md", "runs"
 _RECORDS = (records.ENVIRONMENT, records.HISTORY, records.RESULT)
-_LATER_COLUMNS = (*with_suffixes([TOP5, ERROR]), OVER_NONE, DIAGONAL_LSTM)
+_LATER_COLUMNS = (*with_suffixes([TOP5, ERROR]), OVER_NONE, QUESTIONS_SEEN, DEVICE_HOURS, DIAGONAL_LSTM)
 """Columns that boards of earlier versions do not have."""
 _MAX_REPORTED = 3
 """Maximal number of deviations in an error message."""

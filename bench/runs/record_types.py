@@ -121,8 +121,10 @@ class HistoryEntry(TypedDict, total=False):
     """A line of history.jsonl, the record of an epoch, as it is read. Its values are not validated."""
 
     epoch: object
+    questions: object
     train_accuracy: object
     val_accuracy: object
+    device_seconds: object
 
 
 class RunFacts(TypedDict, total=False):
@@ -135,6 +137,9 @@ class RunFacts(TypedDict, total=False):
         init_run: name of the run with the initial weights, or None.
         hardware: the GPU, or the processor with the numbers of processes and threads.
         commit: commit of the code, or None.
+        questions_seen: number of training questions of all epochs, or of images without a question; None if a record
+            of an early version does not say it.
+        device_hours: hours of the training steps on all devices, see `bench.training.epoch.device_clock`; likewise.
     """
 
     answers: dict[str, np.ndarray] | None
@@ -143,6 +148,8 @@ class RunFacts(TypedDict, total=False):
     init_run: str | None
     hardware: str
     commit: str | None
+    questions_seen: int | None
+    device_hours: float | None
 
 
 class RunRecord(Result, RunFacts):

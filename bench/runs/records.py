@@ -29,12 +29,12 @@ from bench.runs.provenance import (
     split_config,
 )
 from bench.runs.record_types import HistoryEntry, Result, RunFacts, RunRecord
-from bench.runs.validation import check_against_answers, check_result, check_same_run, is_result
+from bench.runs.validation import check_against_answers, check_result, check_same_run, is_number, is_result
 from mnistref.common.atomic_files import write_whole
 from mnistref.common.errors import NO_SUCH_FOLDER, DataProblemError, MismatchProblemError, UsageProblemError
 
 if TYPE_CHECKING:
-    from bench.training.trainer import EpochRecord
+    from bench.training.epoch import EpochRecord
 
 __all__ = [
     "ANSWERS",
@@ -149,6 +149,24 @@ def _is_entry(value: object) -> TypeGuard[HistoryEntry]:
     return isinstance(value, dict)
 
 
+def read_training_totals(run: Path) -> RunFacts:
+    """Return the `questions_seen` and the `device_hours` of a run, over all of its epochs.
+
+    Each is None if an epoch does not have it, as in early versions, or if there are no epochs.
+    """
+    entries = read_history(run, warn=False)
+    questions = [entry.get("questions") for entry in entries]
+    seconds = [entry.get("device_seconds") for entry in entries]
+    return {
+        "questions_seen": round(sum(questions)) if entries and _are_amounts(questions) else None,
+        "device_hours": sum(seconds) / 3600 if entries and _are_amounts(seconds) else None,
+    }
+
+
+def _are_amounts(values: list[object]) -> TypeGuard[list[float]]:
+    return all(is_number(value, 0) for value in values)
+
+
 def trim_history(run: Path, epochs: int) -> None:
     """Remove the lines of epochs after the last checkpoint. An interrupted run may have written one.
 
@@ -209,9 +227,10 @@ def read_results(runs: Path) -> Iterator[RunRecord]:
     """Yield the result of every run in a folder, in the order of the names, as `bench.leaderboard.aggregate` needs it.
 
     In addition to the content of result.json, a result has `run`, the name of the folder; `answers`, see
-    `read_answers`; `config`, `request` and `init_run`, to reproduce the run; and `hardware` and `commit`. If
-    result.json is missing or damaged, the result has the status "unfinished" or "damaged", and the entries that the
-    configuration determines. Damaged files are logged.
+    `read_answers`; `config`, `request` and `init_run`, to reproduce the run; `hardware` and `commit`; and
+    `questions_seen` and `device_hours`, see `read_training_totals`. If result.json is missing or damaged, the result
+    has the status "unfinished" or "damaged", and the entries that the configuration determines. Damaged files are
+    logged.
 
     Raises:
         OSError: a file cannot be read. The run is not skipped, because a board must be complete.
@@ -270,6 +289,7 @@ def _read_extras(run: Path, result: Result | None) -> RunFacts:
         ANSWERS: lambda run: {"answers": read_answers(run)},
         CONFIG: read_matching_reproduction,
         ENVIRONMENT: read_hardware,
+        HISTORY: read_training_totals,
     }
     for file, read in readers.items():
         try:

@@ -18,7 +18,8 @@ from bench.common.number_format import describe_duration
 from bench.config import CHECKPOINT_SECONDS
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, TPR
 from bench.evaluation.record_keys import VAL_ACCURACY
-from bench.training.trainer import EpochRecord, Trainer
+from bench.training.epoch import EpochRecord
+from bench.training.trainer import Trainer
 from mnistref.common.errors import UsageProblemError
 
 log = logging.getLogger("bench")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,10 @@ from bench.evaluation.batch_size import in_memory
 from bench.evaluation.columns import DIAGONAL_LSTM
 from bench.evaluation.evaluate import BATCH_IMAGES, DivergedError, accuracy
 from bench.evaluation.record_keys import BEST_EPOCH, VAL_ACCURACY
+from bench.training.epoch import EpochProgress, EpochRecord, device_clock
 from bench.training.shared_step import build_step
 from bench.training.step import build_optimizer, build_scheduler, set_dropout
 from bench.training.trainer_state import (
-    EpochProgress,
     StateLimits,
     TrainerState,
     get_generator_states,
@@ -70,28 +70,6 @@ class TrainingSplits:
 
     train: TrainingData
     val: Split
-
-
-class EpochRecord(TypedDict):
-    """A line of history.jsonl.
-
-    Attributes:
-        epoch: number of the epoch, from 1.
-        steps: number of steps since the start of the training.
-        lr: learning rate of the first step of the epoch.
-        train_loss: mean loss of the steps.
-        train_accuracy: accuracy of the training questions, during the steps.
-        val_accuracy: accuracy of the validation questions, after the steps.
-        seconds: time of the epoch, with its validation.
-    """
-
-    epoch: int
-    steps: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
-    val_accuracy: float
-    seconds: float
 
 
 class Trainer:
@@ -180,11 +158,13 @@ class Trainer:
             yield {
                 "epoch": self.epoch,
                 "steps": self.steps_done,
+                "questions": round(questions),
                 "lr": current.lr,
                 "train_loss": loss / self.steps_per_epoch,
                 "train_accuracy": correct / questions,
                 VAL_ACCURACY: val_accuracy,
                 "seconds": time.perf_counter() - started,
+                "device_seconds": current.device_seconds * self.group.size,
             }
 
     def _count_units(self) -> int:
@@ -205,18 +185,22 @@ class Trainer:
     def _start_epoch(self) -> EpochProgress:
         torch.manual_seed(self._epoch_seed)
         sums = torch.zeros(4, dtype=torch.float64, device=self.computing.device)
-        return EpochProgress(0, self.optimizer.param_groups[0]["lr"], 0.0, sums, {})
+        return EpochProgress(0, self.optimizer.param_groups[0]["lr"], 0.0, sums)
 
     def _train_epoch(self, current: EpochProgress, on_step: Callable[[], object]) -> None:
         """Take the remaining steps of an epoch."""
         started = time.perf_counter() - current.seconds
+        clock = device_clock(self.computing.device.type)
+        since = clock()
         set_generator_states(current.generator_states)
         self.model.train()
         with closing(self._batches(current.steps)) as batches:
             for batch, rows in batches:
                 self._take_step(current, batch, rows)
                 current.seconds = time.perf_counter() - started
+                current.device_seconds += clock() - since
                 on_step()
+                since = clock()
         state = self.model.state_dict()
         is_finite = all(state[name].isfinite().all() for name in state.keys() - self._nonfinite_buffers)
         if current.sums[2] or not is_finite:
@@ -321,5 +305,10 @@ class Trainer:
                 sums = torch.cat([sums, sums.new_tensor([current["steps"] * self.batch])])
             generator_states = select_prefix("drawn/", tensors)
             self.current_epoch = EpochProgress(
-                current["steps"], current["lr"], current["seconds"], sums, generator_states
+                current["steps"],
+                current["lr"],
+                current["seconds"],
+                sums=sums,
+                generator_states=generator_states,
+                device_seconds=current.get("device_seconds", current["seconds"]),
             )

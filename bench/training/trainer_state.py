@@ -12,14 +12,7 @@ from bench.compute import ComputeConfig
 from bench.evaluation.columns import DIAGONAL_LSTM
 from bench.evaluation.record_keys import BEST_EPOCH
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
-
-
-class EpochState(TypedDict):
-    """The numbers of an epoch that has begun, see `EpochProgress`."""
-
-    steps: int
-    lr: float
-    seconds: float
+from bench.training.epoch import EpochState
 
 
 class TrainerState(TypedDict):
@@ -42,30 +35,6 @@ class TrainerState(TypedDict):
     groups: list[dict[str, object]]
     diagonal_lstm: NotRequired[list[str]]
     schedule: dict[str, object]
-
-
-@dataclass
-class EpochProgress:
-    """The progress of an epoch that has begun.
-
-    Attributes:
-        steps: number of complete steps.
-        lr: learning rate of the first step.
-        seconds: time of these steps.
-        sums: f8 (4,), sums over the steps: the losses, the correct answers, the steps whose loss or gradient is not
-            finite, and the questions.
-        generator_states: states of the random generators, by device, if the epoch resumes from a checkpoint.
-    """
-
-    steps: int
-    lr: float
-    seconds: float
-    sums: Tensor
-    generator_states: dict[str, Tensor]
-
-    def as_dict(self) -> EpochState:
-        """Return the numbers that a checkpoint stores as JSON."""
-        return {"steps": self.steps, "lr": self.lr, "seconds": self.seconds}
 
 
 @dataclass(frozen=True)
@@ -97,7 +66,9 @@ def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, lim
     counts: list[object] = [epoch, best, *([current["steps"]] if current else [])]
     if not all(isinstance(count, int) and count >= 0 for count in counts) or not best <= epoch <= limits.epochs:
         raise ValueError("a number of epochs or steps is out of range")
-    numbers = [values["best_accuracy"], *([current["lr"], current["seconds"]] if current else [])]
+    numbers = [values["best_accuracy"]]
+    if current:
+        numbers += [current["lr"], current["seconds"], current.get("device_seconds", current["seconds"])]
     if not all(_is_finite_number(number) for number in numbers):
         raise ValueError("a value is not a finite number")
     if current and (current["steps"] > limits.steps_per_epoch or epoch == limits.epochs):

@@ -13,7 +13,7 @@ from bench.training import checkpoints
 from tests.faults.helpers import finish, start_python
 
 DRIVER = "import sys; from cli import bench; bench(sys.argv[1:])"
-TIMES = ("seconds", "train_step_ms", "infer_ms_per_image", "relative_runtime", "peak_memory_mb")
+TIMES = ("seconds", "device_seconds", "train_step_ms", "infer_ms_per_image", "relative_runtime", "peak_memory_mb")
 
 
 def start(mini: Path, runs: Path, every: float):

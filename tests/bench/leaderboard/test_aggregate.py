@@ -118,6 +118,14 @@ def test_times_are_medians_over_the_seeds():
     assert (row["relative_runtime"], row["train_step_ms"]) == (4.5, 450.0)
 
 
+def test_size_of_the_training_is_a_median_and_may_be_unknown():
+    made = rows(*(result(seed=k, questions_seen=n, device_hours=n / 4) for k, n in enumerate((4, 6, 90))))
+    assert [(row["questions_seen"], row["device_hours"]) for row in made] == [(6, 1.5)]
+    (unknown,) = rows(result())
+    assert pd.isna(unknown["questions_seen"])
+    assert pd.isna(unknown["device_hours"])
+
+
 def test_ranks_are_among_rows_of_one_recipe_and_unit_of_queries():
     made = rows(result("arnn", 0.9), result("pan", 0.8, queries="all"), result("san", 0.7, queries="all"))
     assert [(r["attn"], r["rank"]) for r in made] == [("arnn", 1), ("pan", 1), ("san", 2)]

@@ -27,7 +27,10 @@ def done(tasks, runs, workers=1) -> dict[str, subprocess_worker.RunOutcome]:
 
 def outcome(run: Path) -> tuple:
     """Return the results of a run, without its times."""
-    history = [json.loads(line) | {"seconds": 0} for line in (run / records.HISTORY).read_text().splitlines()]
+    history = [
+        json.loads(line) | {"seconds": 0, "device_seconds": 0}
+        for line in (run / records.HISTORY).read_text().splitlines()
+    ]
     return history, (run / records.WEIGHTS).read_bytes()
 
 

@@ -21,6 +21,24 @@ def test_results_are_read_from_the_runs(tmp_path: Path):
     assert [r["seed"] for r in read_results(tmp_path)] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("lines", "questions", "hours"),
+    [
+        ([{"questions": 40, "device_seconds": 1800}, {"questions": 60, "device_seconds": 900.0}], 100, 0.75),
+        ([{"questions": 40}, {"questions": 60, "device_seconds": 900.0}], 100, None),  # an early version wrote it
+        ([{"questions": True, "device_seconds": float("nan")}], None, None),
+        ([{"questions": -1, "device_seconds": "long"}], None, None),
+        ([], None, None),
+    ],
+)
+def test_size_of_the_training_is_the_sum_over_its_epochs(lines, questions, hours, tmp_path):
+    (tmp_path / "mbg-arnn-s0").mkdir()
+    (tmp_path / "mbg-arnn-s0/result.json").write_text(json.dumps(result()))
+    (tmp_path / "mbg-arnn-s0/history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (found,) = read_results(tmp_path)
+    assert (found["questions_seen"], found["device_hours"]) == (questions, hours)
+
+
 DAMAGE = [
     {"status": "weird"},
     {"accuracy": "high"},

@@ -31,7 +31,8 @@ def trainer_for(mini, recipe: Recipe = SHORT, attn: str = "pan", seed: int = 0, 
     """Return a trainer whose network has the weights of this seed."""
     torch.manual_seed(seed)
     model = create_model(attn, variant="mini").to(memory_format=torch.channels_last)
-    train, val = (load_split(mini, s, "one", CPU) for s in ("train", "val"))
+    train = load_split(mini, "train", "one" if recipe.questions == "one" else "all", CPU)
+    val = load_split(mini, "val", "one", CPU)
     return Trainer(recipe, model, TrainingSplits(train, val), seed, ComputeConfig(CPU, precision))
 
 
@@ -44,7 +45,7 @@ def train_with_stops(make: Callable[[], Trainer], steps: Sequence[int], folder: 
         folder: Where the checkpoint is saved.
 
     Returns:
-        The last trainer, and the records of all epochs, with `seconds` set to 0.
+        The last trainer, and the records of all epochs, with times set to 0.
     """
 
     class StoppedError(Exception):
@@ -60,7 +61,7 @@ def train_with_stops(make: Callable[[], Trainer], steps: Sequence[int], folder: 
 
         with contextlib.suppress(StoppedError):
             for record in trainer.epochs(on_step):
-                found.append({**record, "seconds": 0})
+                found.append({**record, "seconds": 0, "device_seconds": 0})
         trainer.train.close()
         torch.manual_seed(stop or 0)  # a new process has another random state
         if stop is not None:

@@ -51,7 +51,7 @@ def test_resuming_after_an_epoch_ends_with_the_same_bits(recipe, stop, mini, tmp
 def test_resuming_between_two_steps_ends_with_the_same_bits(attn, recipe, mini, tmp_path):
     """Dropout and samples continue their random streams; stops are in first, middle and last steps."""
     whole = trainer_for(mini, recipe, attn)
-    records = [{**r, "seconds": 0} for r in whole.epochs()]
+    records = [{**r, "seconds": 0, "device_seconds": 0} for r in whole.epochs()]
     stops = (1, 7, 12, 13, 35, 36)
     trainer, found = train_with_stops(lambda: trainer_for(mini, recipe, attn), stops, tmp_path)
     assert found == records

@@ -57,7 +57,7 @@ def state_of(runs: Path) -> tuple[int, int]:
 
 def history_of(folder: Path) -> list[dict]:
     lines = (folder / records.HISTORY).read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines]
 
 
 def require_same(folder: Path, other: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bench.training.trainer_state import (
-    EpochProgress,
     StateLimits,
     get_generator_states,
     require_valid_state,
@@ -18,7 +17,7 @@ from tests.bench.training.helpers import ON_CPU
 LIMITS = StateLimits(
     epochs=5, steps_per_epoch=7, best_epoch=0, schedule_types={"last_epoch": int}, nonfinite_buffers=frozenset({"low"})
 )
-UNDER = {"steps": 3, "lr": 0.1, "seconds": 2.5}
+UNDER = {"steps": 3, "lr": 0.1, "seconds": 2.5, "device_seconds": 2.4}
 VALUES = {
     "epoch": 2,
     "under": UNDER,
@@ -35,6 +34,7 @@ def test_checkpoints_of_early_versions_and_between_epochs_are_valid():
     require_valid_state(TENSORS, VALUES, LIMITS)
     early = {name: value for name, value in VALUES.items() if name not in ("under", "diagonal_lstm")}
     require_valid_state(TENSORS, early, LIMITS)
+    require_valid_state(TENSORS, {**VALUES, "under": {"steps": 3, "lr": 0.1, "seconds": 2.5}}, LIMITS)
     require_valid_state(TENSORS, {**VALUES, "under": None, "epoch": 5}, LIMITS)
 
 
@@ -50,6 +50,7 @@ def test_checkpoints_of_early_versions_and_between_epochs_are_valid():
         ({"best_accuracy": float("nan")}, "not a finite number"),
         ({"under": {**UNDER, "lr": "0.1"}}, "not a finite number"),
         ({"under": {**UNDER, "seconds": True}}, "not a finite number"),
+        ({"under": {**UNDER, "device_seconds": "2"}}, "not a finite number"),
         ({"schedule": {"last_epoch": 2.0}}, "scheduler has another form"),
         ({"schedule": {"other": 2}}, "scheduler has another form"),
         ({"diagonal_lstm": ["fastest"]}, "unknown implementation of the diagonal LSTM"),
@@ -86,8 +87,3 @@ def test_states_of_random_generators_are_restored():
     assert not torch.equal(torch.rand(3), first)
     set_generator_states(states)
     assert torch.equal(torch.rand(3), first)
-
-
-def test_progress_of_an_epoch_is_stored_without_tensors():
-    progress = EpochProgress(3, 0.1, 2.5, torch.zeros(4), {})
-    assert progress.as_dict() == UNDER
