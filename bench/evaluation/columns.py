@@ -240,7 +240,7 @@ COLUMNS = (
         )
     ),
     *(
-        Column(name, doc, number_format, False, heading, heading, integer=name == QUESTIONS_SEEN)
+        Column(name, doc, number_format, False, heading, text_heading=heading, integer=name == QUESTIONS_SEEN)
         for name, heading, number_format, doc in (
             (QUESTIONS_SEEN, "questions seen", count, "Number of questions, or images without one, in all epochs."),
             (DEVICE_HOURS, "device hours", amount, "Hours of all training steps, of the CPU’s cores or of the GPUs."),
