@@ -5,12 +5,12 @@ nothing depends on the optimiser. The number of lanes is part of the type, so it
 length. Arrays are flat and contiguous, and `offset` counts elements. Bounds are not checked.
 """
 
-import math
+import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.base import BaseContext
@@ -30,9 +30,18 @@ Intrinsic: TypeAlias = tuple[Signature, Callable[..., ir.Value]]
 PIECE = 8
 """Lanes of one LLVM vector. LLVM would round a length of 24 up to 32, so a longer vector is an array of such pieces."""
 
+WIDE_PIECE = 16 if binding.get_host_cpu_features().get("avx512f") else PIECE
+"""Lanes of one LLVM vector in fp32, if they divide the length: with AVX-512, a register holds 16 such numbers."""
+
 
 class Vector(types.Type):
-    """A numba type: `lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE."""
+    """A numba type: `lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE.
+
+    Attributes:
+        dtype: the type of a number.
+        lanes: how many there are.
+        piece: the LLVM type of one piece.
+    """
 
     def __init__(self, dtype: types.Type, lanes: int) -> None:
         if not isinstance(dtype, types.Float):
@@ -40,25 +49,30 @@ class Vector(types.Type):
         if lanes % PIECE:
             raise TypingError(f"a vector of {lanes} lanes: give a multiple of {PIECE}")
         self.dtype, self.lanes = dtype, lanes
-        super().__init__(f"vector({dtype}, {lanes})")
+        is_single = dtype.bitwidth == 32
+        size = WIDE_PIECE if is_single and lanes % WIDE_PIECE == 0 else PIECE
+        self.piece = ir.VectorType(ir.FloatType() if is_single else ir.DoubleType(), size)
+        super().__init__(f"vector({dtype}, {lanes}, {size})")
 
     @property
-    def piece(self) -> ir.VectorType:
-        """The LLVM type of one piece."""
-        return ir.VectorType(ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), PIECE)
+    def starts(self) -> range:
+        """The first lane of each piece."""
+        return range(0, self.lanes, self.piece.count)
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: DataModelManager, vector: Vector) -> None:
-        models.PrimitiveModel.__init__(self, manager, vector, ir.ArrayType(vector.piece, vector.lanes // PIECE))
+        models.PrimitiveModel.__init__(self, manager, vector, ir.ArrayType(vector.piece, len(vector.starts)))
 
 
-def _pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+def split_pieces(builder: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+    """Return the pieces of a vector."""
     return [builder.extract_value(value, k) for k in range(value.type.count)]
 
 
-def _join_pieces(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
+def join_pieces(builder: ir.IRBuilder, pieces: list[ir.Value]) -> ir.Value:
+    """Return the vector of these pieces."""
     value = ir.Constant(ir.ArrayType(pieces[0].type, len(pieces)), ir.Undefined)
     for k, piece in enumerate(pieces):
         value = builder.insert_value(value, piece, k)
@@ -78,8 +92,8 @@ def _register(operation: Callable[..., object], emitted: str) -> None:
 
     @lower_builtin(operation, Vector, Vector)
     def _lower(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        pairs = zip(*(_pieces(builder, value) for value in args), strict=True)
-        return _join_pieces(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
+        pairs = zip(*(split_pieces(builder, value) for value in args), strict=True)
+        return join_pieces(builder, [getattr(builder, emitted)(*pair) for pair in pairs])
 
 
 for _name, _emitted in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
@@ -91,7 +105,7 @@ def _addresses(
 ) -> list[ir.Value]:
     """Return the address of each piece in memory."""
     data = context.make_array(kind)(context, builder, array).data
-    offsets = [builder.add(offset, ir.Constant(offset.type, k)) for k in range(0, vector.lanes, PIECE)]
+    offsets = [builder.add(offset, ir.Constant(offset.type, k)) for k in vector.starts]
     return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
 
 
@@ -102,7 +116,7 @@ def load(typing: TypingContext, width: types.UniTuple, array: types.Array, offse
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
-        return _join_pieces(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
+        return join_pieces(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
 
     return vector(width, array, types.intp), emit
 
@@ -113,7 +127,7 @@ def store(typing: TypingContext, array: types.Array, offset: types.Integer, valu
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
-        for place, piece in zip(places, _pieces(builder, args[2]), strict=True):
+        for place, piece in zip(places, split_pieces(builder, args[2]), strict=True):
             builder.store(piece, place, align=value.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -132,7 +146,7 @@ def splat(typing: TypingContext, width: types.UniTuple, value: types.Float) -> I
     vector = Vector(value, len(width))
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        return _join_pieces(builder, [_splat(builder, vector.piece, args[1])] * (vector.lanes // PIECE))
+        return join_pieces(builder, [_splat(builder, vector.piece, args[1])] * len(vector.starts))
 
     return vector(width, value), emit
 
@@ -145,12 +159,12 @@ def spread(typing: TypingContext, width: types.UniTuple, array: types.Array, off
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
         value = builder.load(builder.gep(data, [args[2]]))
-        return _join_pieces(builder, [_splat(builder, vector.piece, value)] * (vector.lanes // PIECE))
+        return join_pieces(builder, [_splat(builder, vector.piece, value)] * len(vector.starts))
 
     return vector(width, array, types.intp), emit
 
 
-def _fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """Return a · b + c, fused if the machine can. On other machines `llvm.fma` would call a library."""
     kind = a.type
     name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
@@ -163,10 +177,15 @@ def fma(typing: TypingContext, a: Vector, b: Vector, c: Vector) -> Intrinsic:
     """Return a · b + c."""
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        pieces = zip(*(_pieces(builder, value) for value in args), strict=True)
-        return _join_pieces(builder, [_fma(builder, *three) for three in pieces])
+        pieces = zip(*(split_pieces(builder, value) for value in args), strict=True)
+        return join_pieces(builder, [emit_fma(builder, *three) for three in pieces])
 
     return c(c, c, c), emit
+
+
+def constant_piece(kind: ir.VectorType, value: float) -> ir.Constant:
+    """Return a piece with the same number in every lane."""
+    return ir.Constant(kind, [ir.Constant(kind.element, value)] * kind.count)
 
 
 @intrinsic
@@ -174,8 +193,11 @@ def where_positive(typing: TypingContext, x: Vector, value: Vector) -> Intrinsic
     """Return value where x > 0 or x is NaN, and 0 elsewhere."""
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        zero, pairs = _constant(sig.args[0].piece, 0.0), zip(*(_pieces(builder, part) for part in args), strict=True)
-        return _join_pieces(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
+        zero, pairs = (
+            constant_piece(sig.args[0].piece, 0.0),
+            zip(*(split_pieces(builder, part) for part in args), strict=True),
+        )
+        return join_pieces(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
 
     return value(x, value), emit
 
@@ -184,6 +206,16 @@ def _part(builder: ir.IRBuilder, value: ir.Value, lanes: list[int], other: ir.Va
     """Return the given lanes of a piece, or of two concatenated pieces."""
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, mask)
+
+
+def _fold_to_piece(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Return a piece of PIECE lanes with the same total as a vector."""
+    parts = [
+        _part(builder, piece, list(range(start, start + PIECE)))
+        for piece in split_pieces(builder, value)
+        for start in range(0, piece.type.count, PIECE)
+    ]
+    return functools.reduce(builder.fadd, parts)
 
 
 @intrinsic
@@ -196,10 +228,10 @@ def add_totals(
     c: Vector,
     d: Vector,
 ) -> Intrinsic:
-    """Add the totals of four vectors of PIECE lanes to out[offset : offset + 4], faster than with separate sums."""
+    """Add the totals of four vectors to out[offset : offset + 4], faster than with separate sums."""
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        a, b, c, d = (_pieces(builder, value)[0] for value in args[2:])
+        a, b, c, d = (_fold_to_piece(builder, value) for value in args[2:])
 
         def folded(x: ir.Value, y: ir.Value, lanes: list[int]) -> ir.Value:
             return builder.fadd(_part(builder, x, lanes, y), _part(builder, x, [k + 2 for k in lanes], y))
@@ -249,77 +281,3 @@ def transpose_block(
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, out, types.intp, types.intp), emit
-
-
-def _constant(kind: ir.VectorType, value: float) -> ir.Constant:
-    return ir.Constant(kind, [ir.Constant(kind.element, value)] * kind.count)
-
-
-def _clamp(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
-    """Return x, clamped to ±bound. NaN stays NaN."""
-    for comparison, limit in ((">", bound), ("<", -bound)):
-        edge = _constant(x.type, limit)
-        x = builder.select(builder.fcmp_ordered(comparison, x, edge), edge, x)
-    return x
-
-
-def _exponential(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Return (p, s), s a power of two, with exp(x) = s · p + s. exp(x) − 1 = s · p + (s − 1) is accurate near 0.
-
-    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first omitted term is below
-    half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, in the low bits.
-    """
-    kind = x.type
-    single = isinstance(kind.element, ir.FloatType)
-    bits, mantissa, terms = (32, 23, 7) if single else (64, 52, 14)
-    # ln 2 in two parts: k times the first is exact for every k in question.
-    high = 0.693145751953125 if single else 0.6931471803691238
-    low = math.log(2) - high if single else 1.9082149292705877e-10
-    magic = _constant(kind, 1.5 * 2.0**mantissa)
-    shifted = _fma(builder, x, _constant(kind, 1 / math.log(2)), magic)
-    k = builder.fsub(shifted, magic)
-    r = _fma(builder, k, _constant(kind, -low), _fma(builder, k, _constant(kind, -high), x))
-    series = _constant(kind, 1 / math.factorial(terms))
-    for n in range(terms - 1, 1, -1):
-        series = _fma(builder, series, r, _constant(kind, 1 / math.factorial(n)))
-    p = _fma(builder, builder.fmul(r, r), series, r)
-    whole = ir.VectorType(ir.IntType(bits), kind.count)
-    one = (1 << (bits - mantissa - 2)) - 1  # the exponent of 1.0
-    exponent, offset = (
-        ir.Constant(whole, [ir.Constant(whole.element, number)] * kind.count) for number in (mantissa, one << mantissa)
-    )
-    s = builder.add(builder.shl(builder.bitcast(shifted, whole), exponent), offset)
-    return p, builder.bitcast(s, kind)
-
-
-def _sigmoid(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    bound = 87.0 if isinstance(x.type.element, ir.FloatType) else 708.0  # where exp is still a normal number
-    p, s = _exponential(builder, _clamp(builder, builder.fneg(x), bound))
-    one = _constant(x.type, 1.0)
-    return builder.fdiv(one, builder.fadd(one, _fma(builder, s, p, s)))
-
-
-def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    bound = 20.0 if isinstance(x.type.element, ir.FloatType) else 40.0  # beyond it tanh rounds to ±1
-    p, s = _exponential(builder, _clamp(builder, builder.fadd(x, x), bound))
-    less_one = _fma(builder, s, p, builder.fsub(s, _constant(x.type, 1.0)))
-    return builder.fdiv(less_one, builder.fadd(less_one, _constant(x.type, 2.0)))
-
-
-def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[..., ir.Value]:
-    def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        return _join_pieces(builder, [function(builder, piece) for piece in _pieces(builder, args[0])])
-
-    return emit
-
-
-@intrinsic
-def sigmoid(typing: TypingContext, x: Vector) -> Intrinsic:
-    """Return 1 / (1 + exp(−x))."""
-    return x(x), _by_piece(_sigmoid)
-
-
-@intrinsic
-def tanh(typing: TypingContext, x: Vector) -> Intrinsic:
-    """Return (exp(2x) − 1) / (exp(2x) + 1), accurate to the last places also near 0."""
-    return x(x), _by_piece(_tanh)

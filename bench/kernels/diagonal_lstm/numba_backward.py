@@ -16,9 +16,9 @@ from bench.kernels.diagonal_lstm.numba_gemm import (
     copy,
     padded,
     product,
-    transpose,
 )
-from bench.kernels.numba_simd import fma, load, splat, store, tanh
+from bench.kernels.numba_exponentials import tanh
+from bench.kernels.numba_simd import fma, load, splat, store
 
 
 @compiled(forceinline=True)
@@ -58,7 +58,9 @@ def gradients_of_gates(
 @compiled
 def backward(
     width: tuple[int, ...],
-    shape: tuple[int, int, int, int],
+    strip: tuple[int, ...],
+    shape: tuple[int, int, int],
+    used: int,
     x: np.ndarray,
     weights: np.ndarray,
     readout: np.ndarray,
@@ -76,7 +78,9 @@ def backward(
 
     Args:
         width: as in `numba_forward.forward`.
+        strip: (0,) · the numbers in a register, which divide the L images of the group.
         shape: as in `numba_forward.forward`.
+        used: as in `numba_forward.forward`.
         x: as in `numba_forward.forward`.
         weights: S′/4 · 4t · 4, the transposed weights of four inputs at a time; S′ is S padded to BLOCKs.
         readout: t′/4 · p · 4, four units at a time; t′ is t padded to fours.
@@ -85,15 +89,14 @@ def backward(
         mirrored: whether this is the right direction.
         kept: the values that the forward pass saved.
         workspace: workspace of `workspace_size()` numbers.
-        d_x: output, B · m · n · C numbers.
+        d_x: output, the map of the group, m · n · C · L numbers.
         d_bias: output, (B, 4t).
         d_weights: output, (S′, 4t) of this group, unit by unit.
         d_readout: output, (p, t) of this group; or (0, t), if it is not needed.
     """
-    lanes, (batch, m, n, channels) = len(width), shape
+    lanes, (m, n, channels) = len(width), shape
     t, shown, learnt = d_bias.shape[1] // 4, grad.shape[1], d_readout.shape[0]
     seen, wide, size, tall = channels + 2 * t, t * lanes, d_weights.shape[0], (t + 3) // 4 * 4
-    used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
     gates, workspace = workspace[: 4 * wide], workspace[4 * wide :]
     sums, workspace = workspace[: 4 * wide], workspace[4 * wide :]
     d_inputs, workspace = workspace[: size * lanes], workspace[size * lanes :]
@@ -102,15 +105,13 @@ def backward(
     d_row, workspace = workspace[: n * wide], workspace[n * wide :]
     d_answer, workspace = workspace[: shown * lanes], workspace[shown * lanes :]
     readouts, workspace = workspace[: shown * wide], workspace[shown * wide :]
-    waits, workspace = workspace[: size * PENDING], workspace[size * PENDING :]
-    columns = waits.reshape(size, PENDING)
+    columns, workspace = workspace[: size * PENDING].reshape(size, PENDING), workspace[size * PENDING :]
     rows = workspace[: 4 * t * PENDING].reshape(4 * t, PENDING)
     sums[:], d_row[:], d_answer[:], readouts[:], columns[:], d_weights[:] = 0, 0, 0, 0, 0, 0
     zero, waiting = splat(width, x.dtype.type(0)), 0
     left = (channels + t) * lanes
     if mirrored:
-        for b in range(used):
-            d_x[(first + b + 1) * image - n * channels : (first + b + 1) * image] = 0
+        d_x[(m - 1) * n * channels * lanes :] = 0
     for i in range(m - 1 - mirrored, -1, -1):
         for j in range(n - 1, -1, -1):
             column = n - 1 - j if mirrored else j
@@ -134,7 +135,9 @@ def backward(
                 value = load(width, gates, r * lanes)
                 store(sums, r * lanes, load(width, sums, r * lanes) + value)
                 store(rows[r], waiting, value)
-            transpose(x, (base + i * n + column) * channels, image, used, channels, waits, waiting, PENDING)
+            at_x = (i * n + column) * channels * lanes
+            for k in range(channels):
+                store(columns[k], waiting, load(width, x, at_x + k * lanes))
             for u in range(t):
                 at = cell + (u * KEPT + 5) * lanes
                 above = load(width, kept, at - n * wide * KEPT) if i else zero
@@ -143,12 +146,12 @@ def backward(
             for s in range(0, seen, 4):
                 product(width, weights, s * 4 * t, gates, 4 * t, d_inputs, s * lanes)
             copy(width, d_inputs, channels * lanes, d_row, j * wide, t)
-            transpose(d_inputs, 0, lanes, channels, used, d_x, (base + i * n + column) * channels, image)
+            copy(width, d_inputs, 0, d_x, at_x, channels)
             waiting += lanes
-            if waiting == PENDING:
-                add_weight_gradients(rows, columns, waiting, d_weights)
+            if waiting + lanes > PENDING:
+                add_weight_gradients(strip, rows, columns, waiting, d_weights)
                 waiting = 0
-    add_weight_gradients(rows, columns, waiting, d_weights)
+    add_weight_gradients(strip, rows, columns, waiting, d_weights)
     for b in range(used):
         for r in range(4 * t):
             d_bias[first + b, r] = sums[r * lanes + b]

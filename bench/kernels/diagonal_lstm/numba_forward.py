@@ -12,8 +12,9 @@ it.
 
 import numpy as np
 
-from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product, transpose
-from bench.kernels.numba_simd import fma, load, sigmoid, spread, store, tanh
+from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product
+from bench.kernels.numba_exponentials import sigmoid, tanh
+from bench.kernels.numba_simd import fma, load, spread, store
 
 
 @compiled(forceinline=True)
@@ -60,7 +61,8 @@ def states(
 @compiled
 def forward(
     width: tuple[int, ...],
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, int, int],
+    used: int,
     x: np.ndarray,
     bias: np.ndarray,
     weights: np.ndarray,
@@ -75,8 +77,9 @@ def forward(
 
     Args:
         width: (0,) · L.
-        shape: B, m, n, C.
-        x: B · m · n · C numbers.
+        shape: m, n, C.
+        used: number of images of the group; the other lanes are padding.
+        x: the map of the group, m · n · C · L numbers.
         bias: (B, 4t), unit by unit.
         weights: t · S · 4, unit by unit.
         readout: p/4 · t · 4, its p rows padded with zeros to a multiple of four.
@@ -86,10 +89,9 @@ def forward(
         kept: empty, or cells · t · KEPT · L numbers that are saved for the backward pass.
         out: output, (B, p, m, n).
     """
-    lanes, (batch, m, n, channels) = len(width), shape
+    lanes, (m, n, channels) = len(width), shape
     t, rows = bias.shape[1] // 4, m - mirrored
     seen, wide, shown = channels + 2 * t, t * lanes, out.shape[1]
-    used, base, image = min(lanes, batch - first), first * m * n, m * n * channels
     inputs, workspace = workspace[: seen * lanes], workspace[seen * lanes :]
     start, workspace = workspace[: 4 * wide], workspace[4 * wide :]
     c, workspace = workspace[:wide], workspace[wide:]
@@ -103,7 +105,7 @@ def forward(
     for i in range(rows):
         for j in range(n):
             column = n - 1 - j if mirrored else j
-            transpose(x, (base + i * n + column) * channels, image, used, channels, inputs, 0, lanes)
+            copy(width, x, (i * n + column) * channels * lanes, inputs, 0, channels)
             copy(width, row, j * wide, inputs, channels * lanes, t)
             if j:
                 copy(width, row, (j - 1) * wide, inputs, (channels + t) * lanes, t)

@@ -11,7 +11,7 @@ from bench.kernels.numba_simd import PIECE, add_totals, fma, load, splat, spread
 from mnistref.common.numba_jit import compiler
 
 HERE = Path(__file__).parent
-compiled = compiler(HERE, *sorted(HERE.glob("*.py")), HERE.parent / "numba_simd.py")
+compiled = compiler(HERE, *sorted(HERE.glob("*.py")), *sorted(HERE.parent.glob("numba_*.py")))
 
 KEPT = 6
 """Number of vectors per unit and cell that are saved for the backward pass: o, f, i, g, c, h."""
@@ -20,13 +20,11 @@ BLOCK = 12
 """Inputs are padded to a multiple of this, because the gradient of the weights is computed by such blocks."""
 
 PENDING = 240
-"""Columns (cells · L) of gradients that are collected before they are multiplied.
+"""Columns (cells · L) of gradients that are collected, at most, before they are multiplied.
 
-Both factors together take less than half of a level-2 cache. The number is a whole number of cells for each L, and an
-odd number of cache lines, so that rows do not compete for the same cache sets.
+Both factors together take less than half of a level-2 cache. The number is an odd number of cache lines, so that rows
+do not compete for the same cache sets.
 """
-
-EIGHT = (0,) * 8
 
 
 def padded(count: int, multiple: int) -> int:
@@ -81,25 +79,30 @@ def transpose(
 
 
 @compiled
-def add_weight_gradients(rows: np.ndarray, columns: np.ndarray, count: int, out: np.ndarray) -> None:
-    """Add columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count` to out (S, R), R in fours, S in BLOCKs."""
+def add_weight_gradients(
+    strip: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, count: int, out: np.ndarray
+) -> None:
+    """Add columns (S, PENDING) · rows (R, PENDING)ᵀ over the first `count` to out (S, R), R in fours, S in BLOCKs.
+
+    `strip` is a tuple whose length, one register of numbers, divides `count`.
+    """
     size = columns.shape[0]
     for block in range(0, size, BLOCK):
         for r in range(0, rows.shape[0], 4):
             for s in range(block, block + BLOCK, 3):
                 r0, r1, r2, r3 = rows[r], rows[r + 1], rows[r + 2], rows[r + 3]
                 s0, s1, s2 = columns[s], columns[s + 1], columns[s + 2]
-                a0 = a1 = a2 = b0 = b1 = b2 = splat(EIGHT, rows.dtype.type(0))
+                a0 = a1 = a2 = b0 = b1 = b2 = splat(strip, rows.dtype.type(0))
                 c0 = c1 = c2 = d0 = d1 = d2 = a0
-                for k in range(0, count, 8):
-                    x, y, z = load(EIGHT, s0, k), load(EIGHT, s1, k), load(EIGHT, s2, k)
-                    w = load(EIGHT, r0, k)
+                for k in range(0, count, len(strip)):
+                    x, y, z = load(strip, s0, k), load(strip, s1, k), load(strip, s2, k)
+                    w = load(strip, r0, k)
                     a0, a1, a2 = fma(w, x, a0), fma(w, y, a1), fma(w, z, a2)
-                    w = load(EIGHT, r1, k)
+                    w = load(strip, r1, k)
                     b0, b1, b2 = fma(w, x, b0), fma(w, y, b1), fma(w, z, b2)
-                    w = load(EIGHT, r2, k)
+                    w = load(strip, r2, k)
                     c0, c1, c2 = fma(w, x, c0), fma(w, y, c1), fma(w, z, c2)
-                    w = load(EIGHT, r3, k)
+                    w = load(strip, r3, k)
                     d0, d1, d2 = fma(w, x, d0), fma(w, y, d1), fma(w, z, d2)
                 add_totals(out[s], r, a0, b0, c0, d0)
                 add_totals(out[s + 1], r, a1, b1, c1, d1)

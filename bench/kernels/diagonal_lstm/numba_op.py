@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bench.kernels import numba_simd
 from bench.kernels.buffer_pool import POOL
-from bench.kernels.diagonal_lstm import numba_backward, numba_forward
+from bench.kernels.diagonal_lstm import numba_backward, numba_forward, numba_layout
 from bench.kernels.diagonal_lstm.first_order import refuse_second
 from bench.kernels.diagonal_lstm.numba_gemm import BLOCK, KEPT, padded
+from bench.kernels.numba_simd import PIECE
 from bench.kernels.thread_pool import run_in_threads
 
 DTYPES = (torch.float32, torch.float64)
@@ -30,38 +32,68 @@ class GroupTask(NamedTuple):
     group: int
     first: int  # image
     lanes: int
+    used: int  # images
     kept: slice  # of the numbers saved for the backward pass
+    map: slice  # of the numbers of the maps of all groups
 
 
 def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
     """Return (first image, lanes) of each group.
 
-    A group of 16 or 24 keeps the multipliers of the machine busy; one of 8 leaves half of them idle. In fp32 the batch
-    is therefore padded to a multiple of 8 and cut into groups of 16, with one group of 24 if needed.
+    A group of two or three registers keeps the multipliers of the machine busy; one of one register leaves half of them
+    idle. In fp32 the batch is therefore padded to a multiple of a register's numbers and cut into groups of two
+    registers, with one group of three if needed.
     """
-    eights, first = -(-batch // 8), 0
-    while eights:
-        count = 1 if dtype == torch.float64 or eights == 1 else 2 + eights % 2
-        yield first, 8 * count
-        first, eights = first + 8 * count, eights - count
+    size = numba_simd.WIDE_PIECE if dtype == torch.float32 and batch > PIECE else PIECE
+    pieces, first = -(-batch // size), 0
+    while pieces:
+        count = 1 if dtype == torch.float64 or pieces == 1 else 2 + pieces % 2
+        yield first, size * count
+        first, pieces = first + size * count, pieces - count
+
+
+def _strip(lanes: int, dtype: torch.dtype) -> tuple[int, ...]:
+    """Return (0,) · the numbers in a register, for a group of these lanes."""
+    is_wide = dtype == torch.float32 and lanes % numba_simd.WIDE_PIECE == 0
+    return (0,) * (numba_simd.WIDE_PIECE if is_wide else PIECE)
 
 
 def tasks(context: Tensor, t: int) -> list[GroupTask]:
     """Return the tasks, largest first, because threads take them in turn."""
-    batch, _, m, n = context.shape
+    batch, channels, m, n = context.shape
     made, start = [], 0
     for group, (first, lanes) in enumerate(groups(batch, context.dtype)):
         for direction in range(2):
             size = (m - direction) * n * t * KEPT * lanes
-            made.append(GroupTask(direction, group, first, lanes, slice(start, start + size)))
+            kept, cells = slice(start, start + size), m * n * channels
+            used, place = min(lanes, batch - first), slice(first * cells, (first + lanes) * cells)
+            made.append(GroupTask(direction, group, first, lanes, used=used, kept=kept, map=place))
             start += size
     return made
 
 
+def _map_size(context: Tensor) -> int:
+    """Return the size of the maps of all groups, see `numba_layout`."""
+    batch, channels, m, n = context.shape
+    return sum(lanes for _, lanes in groups(batch, context.dtype)) * channels * m * n
+
+
 def _saved_size(context: Tensor, t: int) -> int:
-    """Return how many numbers all tasks save together."""
+    """Return how many numbers all tasks save together, with the maps of all groups after them."""
     batch, _, m, n = context.shape
-    return padded(batch, 8) * (2 * m - 1) * n * t * KEPT
+    lanes = sum(lanes for _, lanes in groups(batch, context.dtype))
+    return lanes * (2 * m - 1) * n * t * KEPT + _map_size(context)
+
+
+def _maps_of_groups(context: Tensor, plan: list[GroupTask], out: np.ndarray) -> None:
+    """Write the maps of all groups to `out`."""
+    _, channels, m, n = context.shape
+    x = _array(context.permute(0, 2, 3, 1).flatten())
+
+    def copy(task: GroupTask) -> None:
+        numba_layout.to_lanes(x, task.first, task.used, task.lanes, m * n, channels, out[task.map])
+
+    run_in_threads([partial(copy, task) for task in plan if not task.direction])
 
 
 def _array(x: Tensor) -> np.ndarray:
@@ -90,32 +122,35 @@ def operator(
 ) -> tuple[Tensor, Tensor]:
     """Return readout · h (2, B, p, m, n), and if `keep`, the values that the backward pass needs (otherwise empty)."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
-    x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
+    plan, dtype = tasks(context, t), _array(context[:0]).dtype
     weights, shown = (
         _interleave_four_rows(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)),
         _interleave_four_rows(readout),
     )
     biases = _array(_by_unit(bias, 2))
     out = context.new_empty(2, batch, p, m, n)
-    kept = POOL.take(_saved_size(context, t) if keep else 0, x.dtype)
+    kept = POOL.take(_saved_size(context, t) if keep else 0, dtype)
+    x = kept[-_map_size(context) :] if keep else POOL.take(_map_size(context), dtype)
+    _maps_of_groups(context, plan, x)
 
     def piece(task: GroupTask) -> None:
         d = task.direction
         numba_forward.forward(
             (0,) * task.lanes,
-            shape,
-            x,
+            (m, n, channels),
+            task.used,
+            x[task.map],
             biases[d],
             weights[d],
             shown[d],
             task.first,
             bool(d),
-            POOL.take(numba_forward.workspace_size(task.lanes, n, channels, t), x.dtype),
+            POOL.take(numba_forward.workspace_size(task.lanes, n, channels, t), dtype),
             kept[task.kept],
             out[d].numpy(),
         )
 
-    run_in_threads([partial(piece, task) for task in tasks(context, t)])
+    run_in_threads([partial(piece, task) for task in plan])
     return out, torch.from_numpy(kept)
 
 
@@ -139,15 +174,16 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
-    x, shape = _array(context.permute(0, 2, 3, 1).flatten()), (batch, m, n, channels)
     saved, given = _array(kept), _array(grad)
+    x = saved[-_map_size(context) :]
     kernel = _by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
     size = padded(kernel.shape[2], BLOCK)
     weights = _interleave_four_rows(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
     shown = _interleave_four_rows(readout.transpose(1, 2))
     plan = tasks(context, t)
     count = len(plan) // 2
-    d_x = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
+    d_maps = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
+    d_context = context.new_empty(batch, m, n, channels)
     d_bias = context.new_empty(2, batch, 4 * t)
     d_kernel = context.new_empty(count, 2, size, 4 * t)
     d_readout = context.new_empty(count, 2, p if with_readout else 0, t)
@@ -156,8 +192,10 @@ def gradients(
         d = task.direction
         numba_backward.backward(
             (0,) * task.lanes,
-            shape,
-            x,
+            _strip(task.lanes, context.dtype),
+            (m, n, channels),
+            task.used,
+            x[task.map],
             weights[d],
             shown[d],
             given[d],
@@ -165,16 +203,22 @@ def gradients(
             bool(d),
             saved[task.kept],
             POOL.take(numba_backward.workspace_size(task.lanes, n, channels, t, p), x.dtype),
-            d_x[d],
+            d_maps[d][task.map],
             d_bias[d].numpy(),
             d_kernel[task.group, d].numpy(),
             d_readout[task.group, d].numpy(),
         )
 
+    def add_directions(task: GroupTask) -> None:
+        left, right = (d_map[task.map] for d_map in d_maps)
+        where = (task.first, task.used, task.lanes, m * n, channels)
+        numba_layout.add_from_lanes(left, right, *where, d_context.numpy().ravel())
+
     run_in_threads([partial(piece, task) for task in plan])
+    run_in_threads([partial(add_directions, task) for task in plan if not task.direction])
     d_kernel = _by_gate(_sum_groups(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
     return (
-        torch.add(*torch.from_numpy(d_x)).view(shape).permute(0, 3, 1, 2),
+        d_context.permute(0, 3, 1, 2),
         _by_gate(d_bias, 2),
         d_kernel[:, :, :channels].contiguous(),
         d_kernel[:, :, channels:].contiguous(),

@@ -26,12 +26,12 @@ def test_transpose_copies_a_block_of_any_size(rows, columns, dtype):
     np.testing.assert_array_equal(out, wanted)
 
 
-@pytest.mark.parametrize("count", [8, 48, PENDING])
-def test_gradients_of_weights_are_added_over_the_first_columns(count):
+@pytest.mark.parametrize(("strip", "count"), [(8, 8), (8, 48), (8, PENDING), (16, 48), (16, PENDING)])
+def test_gradients_of_weights_are_added_over_the_first_columns(strip, count):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((8, PENDING)).astype(np.float32)
     columns = rng.standard_normal((2 * BLOCK, PENDING)).astype(np.float32)
     out = np.ones((2 * BLOCK, 8), np.float32)
-    add_weight_gradients(rows, columns, count, out)
+    add_weight_gradients((0,) * strip, rows, columns, count, out)
     wanted = 1 + columns[:, :count].astype(np.float64) @ rows[:, :count].T
     np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-4)

@@ -5,18 +5,40 @@ import os
 import pytest
 import torch
 
-from bench.kernels import buffer_pool
+from bench.kernels import buffer_pool, numba_simd
 from bench.kernels.diagonal_lstm import numba_op
 from tests.bench.kernels.diagonal_lstm.cases import arguments, call, equal, run, single
 
+NARROW, WIDE = 8, 16
 
-@pytest.mark.parametrize(("batch", "lanes"), [(1, [8]), (9, [16]), (17, [24]), (32, [16, 16]), (50, [24, 16, 16])])
-def test_groups_of_the_compiled_diagonal_lstm_hold_every_image_once(batch, lanes):
+
+@pytest.mark.parametrize(
+    ("batch", "size", "lanes"),
+    [
+        *((1, NARROW, [8]), (9, NARROW, [16]), (17, NARROW, [24]), (32, NARROW, [16, 16]), (50, NARROW, [24, 16, 16])),
+        *((1, WIDE, [8]), (9, WIDE, [16]), (17, WIDE, [32]), (33, WIDE, [48]), (50, WIDE, [32, 32])),
+        (224, WIDE, [32] * 7),
+    ],
+)
+def test_groups_of_the_compiled_diagonal_lstm_hold_every_image_once(batch, size, lanes, monkeypatch):
+    monkeypatch.setattr(numba_simd, "WIDE_PIECE", size)
     assert [width for _, width in numba_op.groups(batch, torch.float32)] == lanes
     for dtype in (torch.float32, torch.float64):
         ends = [first + width for first, width in numba_op.groups(batch, dtype)]
         assert [first for first, _ in numba_op.groups(batch, dtype)] == [0, *ends[:-1]]
-        assert batch <= ends[-1] < batch + 8
+        assert batch <= ends[-1] < batch + size
+
+
+def test_groups_with_several_registers_compute_the_same(monkeypatch):
+    """Groups of a machine with larger registers have other lanes. The order of sums differs, so do the last bits."""
+    inputs = arguments(3, 4, 5, channels=6, batch=33, p=2, dtype=torch.float32)
+    found = {}
+    for size in (NARROW, WIDE):
+        monkeypatch.setattr(numba_simd, "WIDE_PIECE", size)
+        out = numba_op.diagonal_lstm(*inputs)
+        found[size] = [out, *torch.autograd.grad(out.square().sum(), inputs)]
+    for narrow, wide in zip(found[NARROW], found[WIDE], strict=True):
+        torch.testing.assert_close(narrow, wide, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
