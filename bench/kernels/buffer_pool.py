@@ -5,12 +5,15 @@ import threading
 
 import numpy as np
 
+SLACK = 1.5
+"""An array may have this many times the memory that is needed. Steps of a training differ in their questions."""
+
 
 class Pool:
     """Lends flat arrays of uninitialised numbers. An array returns to the pool when nothing refers to it any more.
 
-    An array that autograd has saved therefore stays unchanged as long as a graph needs it. Lent and unused arrays
-    together take at most the maximum that was lent at one time; the arrays unused for longest are freed first.
+    An array that autograd has saved therefore stays unchanged as long as a graph needs it. Lent and unused memory
+    together is at most the maximum that was lent at one time; the memory unused for longest is freed first.
     """
 
     def __init__(self) -> None:
@@ -33,16 +36,16 @@ class Pool:
         """Return (count,) uninitialised numbers."""
         size = count * np.dtype(dtype).itemsize
         with self._lock:
-            found = next((k for k in reversed(range(len(self._free))) if self._free[k].nbytes == size), None)
-            if found is not None:
-                buffer = self._free.pop(found)
-                self._unused -= size
+            fitting = [k for k, buffer in enumerate(self._free) if size <= buffer.nbytes <= SLACK * size]
+            if fitting:
+                buffer = self._free.pop(min(fitting, key=lambda k: (self._free[k].nbytes, -k)))
+                self._unused -= buffer.nbytes
             else:
                 buffer = np.empty(size, np.uint8)
-            self._lent += size
+            self._lent += buffer.nbytes
             self._peak = max(self._peak, self._lent)
             self._shrink()
-        return np.asarray(_Lease(self, buffer)).view(dtype)
+        return np.asarray(_Lease(self, buffer))[:size].view(dtype)
 
     def take_back(self, buffer: np.ndarray) -> None:
         """Return the memory of an array to the pool."""

@@ -23,6 +23,28 @@ def test_pool_memory_is_returned_when_unreferenced():
     assert pool.take(10, np.float32).ctypes.data == place
 
 
+def test_memory_that_is_a_little_larger_is_used_again():
+    """In a training, steps have different numbers of questions. Mapping new memory takes as long as a step."""
+    pool = Pool()
+    places = set()
+    for size in (224, 240, 224, 208, 240, 224):
+        array = pool.take(size, np.float32)
+        assert array.shape == (size,)
+        places.add(array.ctypes.data)
+        del array
+    assert len(places) == 2
+    assert pool.held == 4 * 240
+    assert pool.take(100, np.float32).ctypes.data not in places  # much smaller
+
+
+def test_the_smallest_fitting_memory_is_used():
+    pool = Pool()
+    lent = [pool.take(size, np.float32) for size in (120, 110, 130)]
+    place = lent[1].ctypes.data
+    del lent
+    assert pool.take(105, np.float32).ctypes.data == place
+
+
 def test_pool_holds_at_most_the_memory_lent_at_once():
     pool = Pool()
     for size in range(1, 50):
