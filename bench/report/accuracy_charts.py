@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from bench.common.number_format import amount, percent, ratio
 from bench.evaluation.columns import ACCURACY, RELATIVE_RUNTIME, SCALES, TRAIN_STEP_MS
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
-from bench.report.groups import ComparisonGroup, number
 from bench.report.intervals import Rate, published_value, rate_at_scale, rate_of, values_and_bounds
+from bench.report.sections import BoardSection, number
 from bench.report.svg_layout import Axis, Frame, place_names, power_axis, share_axis
 from bench.report.table import MISSING
 from mnistref.spec import SCALE_BINS
 
 
-def runtime(group: ComparisonGroup) -> Figure | None:
+def runtime(section: BoardSection) -> Figure | None:
     """Return the chart of accuracy against the time of a training step; None if fewer than two entries have both."""
-    found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in group.entries]
+    found = [(e, rate_of(e.row, ACCURACY), number(e.row.get(RELATIVE_RUNTIME))) for e in section.entries]
     shown = [(e, rate, time) for e, rate, time in found if rate and time and time > 0]
     if len(shown) < MIN_POINTS:
         return None
-    papers = [(published_value(group, e, RELATIVE_RUNTIME), published_value(group, e, ACCURACY)) for e, *_ in shown]
+    papers = [(published_value(section, e, RELATIVE_RUNTIME), published_value(section, e, ACCURACY)) for e, *_ in shown]
     known = [(time, value) for time, value in papers if time is not None and value is not None]
     times = power_axis(
         [time for *_, time in shown] + [time for time, _ in known], "time of a training step, × san (logarithmic scale)"
@@ -59,14 +59,14 @@ def runtime(group: ComparisonGroup) -> Figure | None:
     )
 
 
-def scales(group: ComparisonGroup) -> Figure | None:
+def scales(section: BoardSection) -> Figure | None:
     """Return the chart of accuracy per scale bin, with published curves; None if no entry has values in two bins."""
-    measured = [k for k, name in enumerate(SCALES) if any(rate_at_scale(e, name) for e in group.entries)]
-    found = [(e, [rate_at_scale(e, SCALES[k]) for k in measured]) for e in group.entries]
+    measured = [k for k, name in enumerate(SCALES) if any(rate_at_scale(e, name) for e in section.entries)]
+    found = [(e, [rate_at_scale(e, SCALES[k]) for k in measured]) for e in section.entries]
     shown = [(e, rates) for e, rates in found if sum(rate is not None for rate in rates) >= MIN_POINTS]
     if not shown:
         return None
-    papers = [[published_value(group, e, SCALES[k]) for k in measured] for e, _ in shown]
+    papers = [[published_value(section, e, SCALES[k]) for k in measured] for e, _ in shown]
     values = values_and_bounds(rate for _, rates in shown for rate in rates if rate)
     values += [value for line in papers for value in line if value is not None]
     bins = [f"{SCALE_BINS[k][0]:g}–{SCALE_BINS[k][1]:g}" for k in measured]

@@ -6,7 +6,7 @@ from bench.common.number_format import percent, share
 from bench.evaluation.columns import PR_AREA, UNIFORM
 from bench.evaluation.record_keys import OK, VAL_ACCURACY
 from bench.report.chart_types import MIN_POINTS, Figure, Line, Mark, Panel, measured_paths
-from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
+from bench.report.sections import BoardEntry, BoardSection, fraction, number
 from bench.report.svg_layout import Frame, Point, share_axis, whole_number_axis
 from bench.report.table import MISSING
 from bench.runs.record_types import HistoryEntry, RunRecord
@@ -21,9 +21,9 @@ MAX_TABLE_EPOCHS = 10
 RECALLS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def precision_recall(group: ComparisonGroup) -> Figure | None:
+def precision_recall(section: BoardSection) -> Figure | None:
     """Return the chart of precision against recall of pixels, one line per seed; None if no run has a curve."""
-    every = [(e, [_curve(run) for run in e.finished]) for e in group.entries]
+    every = [(e, [_curve(run) for run in e.finished]) for e in section.entries]
     found = [(e, [curve for curve, _ in curves if curve]) for e, curves in every]
     odd = sum(left_out for _, curves in every for _, left_out in curves)
     shown = [(e, curves) for e, curves in found if curves]
@@ -49,9 +49,9 @@ def precision_recall(group: ComparisonGroup) -> Figure | None:
     )
 
 
-def learning(group: ComparisonGroup, histories: Mapping[str, History]) -> Figure | None:
+def learning(section: BoardSection, histories: Mapping[str, History]) -> Figure | None:
     """Return the chart of validation and training accuracy per epoch; None if no run has two epochs."""
-    found = [(entry, *_curves(entry, histories, VAL_ACCURACY)) for entry in group.entries]
+    found = [(entry, *_curves(entry, histories, VAL_ACCURACY)) for entry in section.entries]
     shown = [(entry, curves) for entry, curves, _ in found if curves]
     if not shown:
         return None

@@ -20,8 +20,8 @@ from bench.common.uniform_map import Relation, compare_with_chance, is_below_uni
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, UNIFORM
 from bench.evaluation.picture_files import FOLDER, IMAGES, MAPS, PictureRecord, read_questions, read_sheet
 from bench.evaluation.record_keys import ANSWER
-from bench.report.groups import BoardEntry, ComparisonGroup, fraction, number
 from bench.report.outline import outline
+from bench.report.sections import BoardEntry, BoardSection, fraction, number
 from bench.report.targets import find_targets, read_targets
 
 log = logging.getLogger("bench")
@@ -125,7 +125,7 @@ class Gallery:
     """The images of a data set, the questions about them, and the answers of each row.
 
     Attributes:
-        title: title of the comparison group.
+        title: title of the section.
         images: data URI of n squares side by side; None if no run has pictures.
         side: side of a square in pixels of `outline`.
         outline: SVG path around the ink of the queried digits; "" if the ink is unknown.
@@ -157,38 +157,38 @@ class _Pictures:
         return tuple((str(record.get("question")), _question(record)) for record in self.records)
 
 
-def galleries(groups: Iterable[ComparisonGroup], runs: Path, places: Sequence[Path] = ()) -> list[Gallery]:
-    """Return a gallery for each group with maps or pictures.
+def galleries(sections: Iterable[BoardSection], runs: Path, places: Sequence[Path] = ()) -> list[Gallery]:
+    """Return a gallery for each section with maps or pictures.
 
     Each row of the board is shown by its finished run with the lowest seed.
 
     Args:
-        groups: the groups.
+        sections: the sections.
         runs: the folder of the runs.
         places: folders that may contain datasets/, for outlines of digits that runs did not store.
     """
     budget = MAPS_BUDGET_CHARACTERS
     made = []
-    for group in groups:
-        gallery = _gallery(group, runs, places, budget)
+    for section in sections:
+        gallery = _gallery(section, runs, places, budget)
         if gallery.answers or any(one.attention.text for one in gallery.others):
             budget -= sum(len(one.maps or "") for one in gallery.answers)
             made.append(gallery)
     return made
 
 
-def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], budget: int) -> Gallery:
-    """Return the gallery of a group: the pictures of the questions that most runs drew.
+def _gallery(section: BoardSection, runs: Path, places: Sequence[Path], budget: int) -> Gallery:
+    """Return the gallery of a section: the pictures of the questions that most runs drew.
 
     Pictures of other questions are left out.
 
     Args:
-        group: the group.
+        section: the section.
         runs: the folder of the runs.
         places: see `galleries`.
         budget: characters that are left for maps.
     """
-    finished = [entry for entry in group.entries if entry.finished]
+    finished = [entry for entry in section.entries if entry.finished]
     folders = [(entry, runs / entry.finished[0]["run"] / FOLDER) for entry in finished]
     found = [_Pictures(entry, folder, words) for entry, folder in folders if (words := read_questions(folder))]
     lists = [pictures.questions for pictures in found]
@@ -196,7 +196,7 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], budget:
     alike = [pictures for pictures in found if pictures.questions == usual]
     if len(alike) < len(found):
         few, many = len(found) - len(alike), len(found)
-        log.warning("%s: skipped the pictures of %d of %d runs, which have other questions", group.title, few, many)
+        log.warning("%s: skipped the pictures of %d of %d runs, which have other questions", section.title, few, many)
     images = next((uri for one in alike if (uri := _images(one.folder, len(usual)))), None)
     shown = alike if images else []
     answers = []
@@ -205,10 +205,10 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], budget:
         budget -= len(answers[-1].maps or "")
     ink = next((ink for one in shown if (ink := read_targets(one.folder, len(usual))) is not None), None)
     if ink is None and shown:
-        ink = _find_ink(shown[0], group, places)
+        ink = _find_ink(shown[0], section, places)
     labels = {pictures.entry.label for pictures in shown}
     return Gallery(
-        title=group.title,
+        title=section.title,
         images=images,
         side=0 if ink is None else ink.shape[0],
         outline="" if ink is None else outline(ink, len(usual)),
@@ -218,9 +218,9 @@ def _gallery(group: ComparisonGroup, runs: Path, places: Sequence[Path], budget:
     )
 
 
-def _find_ink(pictures: _Pictures, group: ComparisonGroup, places: Sequence[Path]) -> np.ndarray | None:
+def _find_ink(pictures: _Pictures, section: BoardSection, places: Sequence[Path]) -> np.ndarray | None:
     questions = [record.get("question") for record in pictures.records]
-    return find_targets(pictures.folder, group.dataset, str(pictures.entry.row["queries"]), questions, places)
+    return find_targets(pictures.folder, section.dataset, str(pictures.entry.row["queries"]), questions, places)
 
 
 def _answers(pictures: _Pictures, budget: int) -> Answers:

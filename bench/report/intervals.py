@@ -8,7 +8,7 @@ from bench.evaluation.column import with_suffixes
 from bench.evaluation.columns import COUNTS, SCALES
 from bench.leaderboard.published import find_published, is_papers_network
 from bench.leaderboard.statistics import wilson_interval
-from bench.report.groups import BoardEntry, ComparisonGroup, number
+from bench.report.sections import BoardEntry, BoardSection, number
 from mnistref.variants import is_changed
 
 
@@ -52,9 +52,9 @@ def values_and_bounds(rates: Iterable[Rate]) -> list[float]:
     return [end for rate in rates for end in (rate.low, rate.value, rate.high) if end is not None]
 
 
-def published_value(group: ComparisonGroup, entry: BoardEntry, measure: str) -> float | None:
+def published_value(section: BoardSection, entry: BoardEntry, measure: str) -> float | None:
     """Return the published value for the mechanism of an entry; None if there is none."""
     if is_changed(entry.row["note"]) or not is_papers_network(str(entry.row["recipe"])):
         return None
-    paper = find_published(group.variant, str(entry.row["attn"]), measure)
+    paper = find_published(section.variant, str(entry.row["attn"]), measure)
     return paper.value if paper else None

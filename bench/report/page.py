@@ -21,10 +21,10 @@ from bench.report import accuracy_charts, curve_charts
 from bench.report.attacks import attack_charts
 from bench.report.chart_types import Figure
 from bench.report.galleries import Gallery, galleries
-from bench.report.groups import ComparisonGroup, comparison_groups, missing, number, rows_of
 from bench.report.load import card, environment, read_question_records
 from bench.report.markdown import Block, blocks
 from bench.report.saliency import saliency_tables
+from bench.report.sections import BoardSection, board_sections, missing, number, rows_of
 from bench.report.swaps import swap_texts
 from bench.report.table import MISSING, NOT_SORTABLE, hyphenate, table
 from bench.runs import attack_record, records, swap_record
@@ -44,9 +44,9 @@ _WHY_DAMAGED = "its record cannot be read; run the same command again"
 
 @dataclass(frozen=True)
 class Charts:
-    """The figures of a comparison group. A figure is None if no run has its data."""
+    """The figures of a section. A figure is None if no run has its data."""
 
-    group: ComparisonGroup
+    section: BoardSection
     runtime: Figure | None
     scales: Figure | None
     recall: Figure | None
@@ -92,7 +92,7 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     runs = records.resolve_runs_folder(runs)
     results = records.read_nonempty_results(runs, variant)
     board = build_board(results, None, baseline)
-    groups = comparison_groups(board, results)
+    sections = board_sections(board, results)
     rows = rows_of(board)
     places = [root, runs.resolve().parent]
     names = [str(result["run"]) for result in results]
@@ -100,39 +100,39 @@ def page(runs: Path, root: Path, variant: str | None = None, baseline: str = DEF
     return _filled(
         version=VERSION,
         results=results,
-        board=table(groups),
+        board=table(sections),
         fixed=NOT_SORTABLE,
         variants=sorted({result[VARIANT] for result in results}),
-        datasets=list(dict.fromkeys(group.dataset for group in groups)),
+        datasets=list(dict.fromkeys(section.dataset for section in sections)),
         one_seed=any(row[SEEDS] == 1 for row in rows),
         few=MIN_RELIABLE_SEEDS if any((number(row[SEEDS]) or 0) < MIN_RELIABLE_SEEDS for row in rows) else 0,
         no_differences=explain_missing_differences(board, baseline),
-        is_tied=any(entry.rank.endswith("=") for group in groups for entry in group.entries),
+        is_tied=any(entry.rank.endswith("=") for section in sections for entry in section.entries),
         notes={row[VARIANT]: row[NOTE] for row in rows if row.get(NOTE)},
-        charts=[_charts(group, histories) for group in groups],
-        galleries=galleries(groups, runs, places),
+        charts=[_charts(section, histories) for section in sections],
+        galleries=galleries(sections, runs, places),
         saliency=saliency_tables(runs, names),
         attacks=attack_charts(read_question_records(runs, names, attack_record.RECORD)),
         swaps=swap_texts(read_question_records(runs, names, swap_record.RECORD)),
-        cards=_cards(groups, places),
+        cards=_cards(sections, places),
         unfinished=[{**r, DATASET: row_key(r)[DATASET], "why": _why(r)} for r in results if r[STATUS] != OK],
         environments=_environments(runs, results),
     )
 
 
-def _charts(group: ComparisonGroup, histories: dict[str, list[HistoryEntry]]) -> Charts:
+def _charts(section: BoardSection, histories: dict[str, list[HistoryEntry]]) -> Charts:
     return Charts(
-        group,
-        accuracy_charts.runtime(group),
-        accuracy_charts.scales(group),
-        curve_charts.precision_recall(group),
-        curve_charts.learning(group, histories),
+        section,
+        accuracy_charts.runtime(section),
+        accuracy_charts.scales(section),
+        curve_charts.precision_recall(section),
+        curve_charts.learning(section, histories),
     )
 
 
-def _cards(groups: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Card]:
+def _cards(sections: Iterable[BoardSection], places: Sequence[Path]) -> list[Card]:
     """Return the card of each data set."""
-    rows = {group.dataset: group.entries[0].row for group in groups}
+    rows = {section.dataset: section.entries[0].row for section in sections}
     cards = []
     for dataset, row in rows.items():
         text = card(places, dataset)
@@ -140,8 +140,8 @@ def _cards(groups: Iterable[ComparisonGroup], places: Sequence[Path]) -> list[Ca
         facts.append(("fingerprint", dataset.removeprefix(f"{row[VARIANT]}-")))
         facts += [(NOTE, str(row[NOTE]))] if row.get(NOTE) else []
         found = blocks(text)[1:] if text else []  # skip the title, which the page already has
-        sections = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
-        cards.append(Card(dataset, found[: sections[0]], found[sections[0] :], facts))
+        headings = [k for k, block in enumerate(found) if block.kind == "heading"] or [len(found)]
+        cards.append(Card(dataset, found[: headings[0]], found[headings[0] :], facts))
     return cards
 
 

@@ -30,7 +30,7 @@ from bench.evaluation.columns import (
     VARIANT,
 )
 from bench.evaluation.record_keys import OK
-from bench.report.groups import BoardEntry, ComparisonGroup, number
+from bench.report.sections import BoardEntry, BoardSection, number
 
 MISSING = "–"
 RANK_DOC = (
@@ -81,10 +81,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Section:
-    """The rows of a comparison group.
+    """The rows of a section.
 
     Attributes:
-        title: title of the group.
+        title: title of the section.
         shared: settings that are equal in all rows, with their value, unless they are equal in the whole table.
         recipes: letter and description of each recipe; [] if all rows have the same recipe.
         rows: the cells of each row.
@@ -102,7 +102,7 @@ class Table:
 
     Attributes:
         columns: the columns that are shown.
-        sections: the rows of each comparison group.
+        sections: the rows of each section.
         shared: settings that are equal in all rows, with their value. They are shown once, above the table.
     """
 
@@ -116,35 +116,35 @@ class Table:
         return [row for section in self.sections for row in section.rows]
 
 
-def table(groups: Sequence[ComparisonGroup]) -> Table:
-    """Return the table of these groups, with those columns that have a value in any row.
+def table(sections: Sequence[BoardSection]) -> Table:
+    """Return the table of these sections, with those columns that have a value in any row.
 
     The status is only shown if a run is not finished. Settings, and the share of a uniform map, that are equal in all
-    rows of a group are no columns. A column of recipes has their letters.
+    rows of a section are no columns. A column of recipes has their letters.
     """
-    entries = [entry for group in groups for entry in group.entries]
+    entries = [entry for section in sections for entry in section.entries]
     values = {column: [_value(column, entry) for entry in entries] for column in REPORT_COLUMNS}
     columns = [column for column, found in values.items() if any(value is not None for value in found)]
     columns = [c for c in columns if c.name != STATUS or any(value != OK for value in values[c])]
     settings = [c for c in columns if c.setting or c.name == UNIFORM]
     alike = [c for c in settings if _is_shared(c, entries)]
-    by_group = [c for c in settings if c not in alike and all(_is_shared(c, group.entries) for group in groups)]
-    shown = [c for c in columns if c not in (*alike, *by_group) and c.name not in _DETAILS]
-    titled = [*by_group, *(c for c in shown if c.name == RECIPE)]
+    by_section = [c for c in settings if c not in alike and all(_is_shared(c, section.entries) for section in sections)]
+    shown = [c for c in columns if c not in (*alike, *by_section) and c.name not in _DETAILS]
+    titled = [*by_section, *(c for c in shown if c.name == RECIPE)]
     return Table(
         [_named(column, entries) for column in shown],
         [
             Section(
-                group.title,
+                section.title,
                 [
                     (c, text)
                     for c in titled
-                    if _is_shared(c, group.entries) and (text := _shared_text(c, group.entries))
+                    if _is_shared(c, section.entries) and (text := _shared_text(c, section.entries))
                 ],
-                list(group.recipes.items()),
-                [[_cell(c, entry) for c in shown] for entry in group.entries],
+                list(section.recipes.items()),
+                [[_cell(c, entry) for c in shown] for entry in section.entries],
             )
-            for group in groups
+            for section in sections
         ],
         [(column, _shared_text(column, entries)) for column in alike],
     )

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bench.leaderboard.aggregate import build_board
-from bench.report.groups import BoardEntry, ComparisonGroup, comparison_groups
+from bench.report.sections import BoardEntry, BoardSection, board_sections
 from bench.runs import records
 
 EMPTY = {"meta", "link", "input", "img", "br", "hr"}
@@ -104,16 +104,16 @@ def edit(run: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def groups_of(runs: Path) -> list[ComparisonGroup]:
-    """Return the comparison groups of runs."""
+def sections_of(runs: Path) -> list[BoardSection]:
+    """Return the sections of runs."""
     found = list(records.read_results(runs))
-    return comparison_groups(build_board(found), found)
+    return board_sections(build_board(found), found)
 
 
-def entry_of(runs: Path, attn: str = "pan") -> tuple[ComparisonGroup, BoardEntry]:
-    """Return the only comparison group of runs, and the first entry of a mechanism."""
-    (group,) = groups_of(runs)
-    return group, next(entry for entry in group.entries if entry.row["attn"] == attn)
+def entry_of(runs: Path, attn: str = "pan") -> tuple[BoardSection, BoardEntry]:
+    """Return the only section of runs, and the first entry of a mechanism."""
+    (section,) = sections_of(runs)
+    return section, next(entry for entry in section.entries if entry.row["attn"] == attn)
 
 
 class Reader(HTMLParser):

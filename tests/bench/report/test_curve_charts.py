@@ -7,7 +7,7 @@ import re
 from bench.report import curve_charts
 from bench.report.page import page
 from bench.runs.records import read_history
-from tests.bench.report.helpers import edit, groups_of, one
+from tests.bench.report.helpers import edit, one, sections_of
 
 
 def test_values_outside_0_to_1_are_counted_and_not_drawn(runs, root):
@@ -24,11 +24,11 @@ def test_values_outside_0_to_1_are_counted_and_not_drawn(runs, root):
 
 
 def test_a_row_with_one_epoch_is_named_below_the_curves_of_the_others(runs):
-    (group,) = groups_of(runs)
+    (section,) = sections_of(runs)
     histories = {run.name: read_history(run) for run in runs.glob("mini-*")}
-    assert len(curve_charts.learning(group, histories).panels) == 2
+    assert len(curve_charts.learning(section, histories).panels) == 2
     histories[one(runs, "none").name] = histories[one(runs, "none").name][:1]
-    figure = curve_charts.learning(group, histories)
+    figure = curve_charts.learning(section, histories)
     assert [panel.name for panel in figure.panels] == ["pan"]
     assert figure.left_out == ("none",)
 
@@ -36,5 +36,5 @@ def test_a_row_with_one_epoch_is_named_below_the_curves_of_the_others(runs):
 def test_a_curve_of_precision_with_one_point_is_not_drawn(runs):
     edit(one(runs, "none"), pr_curve=None)
     edit(one(runs), pr_curve={"recall": [0.5], "precision": [0.5]})
-    (group,) = groups_of(runs)
-    assert curve_charts.precision_recall(group) is None
+    (section,) = sections_of(runs)
+    assert curve_charts.precision_recall(section) is None

@@ -13,7 +13,7 @@ from bench.report import galleries
 from bench.report.outline import outline
 from bench.report.page import page
 from mnistref.dataset import MnistRef
-from tests.bench.report.helpers import copy_run, draw_pictures, edit, groups_of, one, read
+from tests.bench.report.helpers import copy_run, draw_pictures, edit, one, read, sections_of
 
 
 def test_maps_beyond_the_budget_are_left_out(runs, root, monkeypatch):
@@ -44,7 +44,7 @@ def test_gallery_shows_the_lowest_finished_seed_of_a_row(runs):
     for seed in (2, 1):
         copy_run(one(runs), runs, f"zz-s{seed}", attn="zz", seed=seed)
     copy_run(one(runs), runs, "zz-s0", attn="zz", seed=0, status="diverged", reason="?")
-    (gallery,) = galleries.galleries(groups_of(runs), runs)
+    (gallery,) = galleries.galleries(sections_of(runs), runs)
     assert [answers.run for answers in gallery.answers if answers.name == "zz"] == ["zz-s1"]
 
 
@@ -86,7 +86,7 @@ def test_each_image_shows_the_shares_of_its_map_and_of_a_uniform_map(runs, root)
     text = read(page(runs, root)).text
     assert "25.0 % on the digit, uniform 5.0 %" in text
     assert "1.0 % on the digit, uniform 5.0 %, below uniform" in text
-    (gallery,) = galleries.galleries(groups_of(runs), runs)
+    (gallery,) = galleries.galleries(sections_of(runs), runs)
     (pan,) = [answers for answers in gallery.answers if answers.name == "pan"]
     assert [answer.attention.is_below for answer in pan.answers][:3] == [False, True, False]
     assert pan.answers[2].attention == galleries.Attention(None, None)
@@ -134,10 +134,10 @@ def test_runs_that_stored_no_ink_take_it_from_their_data_set(runs, mini, root):
     words = [{"question": k, "query": "?", "label": "red", "answer": "red"} for k in asked]
     (folder / "pictures.json").write_text(json.dumps(words))
     (one(runs, "none") / "pictures" / "pictures.json").unlink()
-    (gallery,) = galleries.galleries(groups_of(runs), runs, [mini.parent.parent])
+    (gallery,) = galleries.galleries(sections_of(runs), runs, [mini.parent.parent])
     ink = np.concatenate([np.asarray(dataset[k]["mask"]) for k in asked], axis=1)
     assert gallery.outline == outline(ink, 2) != ""
     words[0]["question"] = 4
     (folder / "pictures.json").write_text(json.dumps(words))
-    (gallery,) = galleries.galleries(groups_of(runs), runs, [mini.parent.parent])
+    (gallery,) = galleries.galleries(sections_of(runs), runs, [mini.parent.parent])
     assert gallery.outline == ""

@@ -1,4 +1,4 @@
-"""Comparison groups: the rows of a board on one data set, best first, with the runs of each row. Pure."""
+"""Sections of a report: the rows of a board on one data set, best first, with the runs of each row. Pure."""
 
 import math
 from collections import Counter
@@ -19,9 +19,9 @@ from bench.runs.validation import is_number
 from bench.tasks.variant_names import has_questions
 
 BoardRow: TypeAlias = dict[str, str | int | float | None]
-"""Columns of a row of the board by name, with None for missing values. Rows of groups also have `FORMAT`."""
-GROUP_KEY = (VARIANT, DATASET, QUERIES)
-"""Columns that are equal in all rows of a group: their networks answer the same questions."""
+"""Columns of a row of the board by name, with None for missing values. Rows of sections also have `FORMAT`."""
+SECTION_KEY = (VARIANT, DATASET, QUERIES)
+"""Columns that are equal in all rows of a section: their networks answer the same questions."""
 _RUN_KEY = (*ROW_KEY, FORMAT)
 """Entries that are equal in a row and in each of its runs."""
 
@@ -31,11 +31,11 @@ class BoardEntry:
     """A row of the board.
 
     Attributes:
-        label: name of the row, unique in its group.
+        label: name of the row, unique in its section.
         row: columns of the board.
         rank: the rank of the board as text, see `rank_texts`.
         recipe: the recipe in words.
-        letter: stands for the recipe in `label`; "" if all rows of the group have the same recipe.
+        letter: stands for the recipe in `label`; "" if all rows of the section have the same recipe.
         runs: the results of the row, by seed.
     """
 
@@ -53,7 +53,7 @@ class BoardEntry:
 
 
 @dataclass(frozen=True)
-class ComparisonGroup:
+class BoardSection:
     """Rows whose networks answer the same questions, best first. The rows of each recipe are ranked separately.
 
     Attributes:
@@ -74,8 +74,8 @@ class ComparisonGroup:
         return {entry.letter: entry.recipe for entry in sorted(self.entries, key=_by_letter) if entry.letter}
 
 
-def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list[ComparisonGroup]:
-    """Return the groups of a board, in its order, with the results of each row.
+def board_sections(board: pd.DataFrame, results: Sequence[RunRecord]) -> list[BoardSection]:
+    """Return the sections of a board, in its order, with the results of each row.
 
     Args:
         board: from `bench.leaderboard.aggregate.build_board`, with all its rows.
@@ -88,34 +88,34 @@ def comparison_groups(board: pd.DataFrame, results: Sequence[RunRecord]) -> list
     for asks, same in board.groupby(board[VARIANT].map(has_questions)):
         texts = describe_trainings(same[RECIPE], bool(asks))
         recipes[asks] = {label: text.replace(" ep", "\u00a0ep") for label, text in texts.items()}  # no line break there
-    groups: dict[tuple[str | None, ...], list[BoardRow]] = {}
+    sections: dict[tuple[str | None, ...], list[BoardRow]] = {}
     for row, result_format in zip(rows_of(board), row_formats(board), strict=True):
-        groups.setdefault(_key(row, GROUP_KEY), []).append({**row, FORMAT: result_format})
+        sections.setdefault(_key(row, SECTION_KEY), []).append({**row, FORMAT: result_format})
     kinds: dict[str, int] = {}
-    for rows in groups.values():
+    for rows in sections.values():
         dataset = str(rows[0][DATASET])
         kinds[dataset] = kinds.get(dataset, 0) + 1
     made = []
-    for rows in groups.values():
+    for rows in sections.values():
         rows.sort(key=_by_accuracy)
         own = [tuple(runs.get(_key(row, _RUN_KEY), ())) for row in rows]
         asks = has_questions(str(rows[0][VARIANT]))
-        made.append(_group(rows, own, recipes[asks], kinds[str(rows[0][DATASET])] > 1))
+        made.append(_section(rows, own, recipes[asks], kinds[str(rows[0][DATASET])] > 1))
     return made
 
 
-def _group(
+def _section(
     rows: Sequence[BoardRow],
     runs: Sequence[tuple[RunRecord, ...]],
     recipes: Mapping[str, str],
     name_questions: bool,
-) -> ComparisonGroup:
-    """Return the group of these rows, best first, with the results of each row."""
+) -> BoardSection:
+    """Return the section of these rows, best first, with the results of each row."""
     several = dict.fromkeys(str(row[RECIPE]) for row in rows)
     letters = {recipe: to_letters(k) if len(several) > 1 else "" for k, recipe in enumerate(several)}
     details = zip(_labels(rows, letters), rows, rank_texts(rows), runs, strict=True)
-    variant, dataset, queries = (str(rows[0][name]) for name in GROUP_KEY)
-    return ComparisonGroup(
+    variant, dataset, queries = (str(rows[0][name]) for name in SECTION_KEY)
+    return BoardSection(
         f"{dataset}, queries {queries}" if name_questions else dataset,
         variant,
         dataset,
@@ -134,7 +134,7 @@ def _group(
 
 
 def rank_texts(rows: Sequence[BoardRow]) -> list[str]:
-    """Return the board's ranks of the rows of a group as text.
+    """Return the board's ranks of the rows of a section as text.
 
     Examples are "2", "2=" if several rows of the recipe have this rank, and "" for a row without a rank.
     """
