@@ -11,7 +11,5 @@
 # are packed into OUT after every run. Compiled kernels and times that tests/perf/gpu_session.sh stored on this machine
 # are used; --caches unpacks its caches.tar.xz.
 # Then: bench leaderboard --runs FOLDER/all; with --claims it also checks the papers' claims. All options: --help.
-set -u
-top=$(realpath "$(dirname "$0")/../..")
-export PYTHONPATH=$top${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-exec "${PYTHON:-$(command -v python3 || command -v python)}" -m tests.perf.grid "$@"
+source "$(dirname "$0")/common.sh"
+exec "$python" -m tests.perf.grid "$@"

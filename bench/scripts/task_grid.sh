@@ -7,7 +7,5 @@
 # resumes. Exit code 0: all runs are done. Any other exit code is that of the command that failed. With --out, the
 # records of finished runs are packed into OUT after every run.
 # Then: bench leaderboard --runs FOLDER/all; with --claims it also checks the papers' claims. All options: --help.
-set -u
-top=$(realpath "$(dirname "$0")/../..")
-export PYTHONPATH=$top${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-exec "${PYTHON:-$(command -v python3 || command -v python)}" -m tests.perf.task_grid "$@"
+source "$(dirname "$0")/common.sh"
+exec "$python" -m tests.perf.task_grid "$@"

@@ -60,11 +60,20 @@ sys.exit(int(open({str(tmp_path / "code")!r}).read()))
     return f"{sys.executable} -S {tmp_path / 'program.py'}"
 
 
-def grid(*arguments) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(TOP / "bench" / "scripts" / "task_grid.sh"), *map(str, arguments)]
-    return subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}, capture_output=True, text=True
-    )
+def grid(*arguments, python: str = sys.executable, script: str = "task_grid.sh") -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(TOP / "bench" / "scripts" / script), *map(str, arguments)]
+    return subprocess.run(command, env={"PATH": "/usr/bin:/bin", "PYTHON": python}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("script", ["task_grid.sh", "grid.sh"])
+def test_a_python_without_the_packages_is_named_in_one_line(script, tmp_path):
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    bare.chmod(0o755)
+    done = grid(tmp_path, "builtin", python=str(bare), script=script)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {bare} has not the packages of this project; activate")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_finished_sweep_is_not_repeated_and_a_failed_one_ends_the_grid(tmp_path, photos):
