@@ -15,12 +15,14 @@ from bench.evaluation.columns import (
     COMMAND,
     COMMITS,
     DATASET,
+    DEVICE_HOURS,
     DIAGONAL_LSTM,
     DIFFERENCE,
     MASK_CORRECTNESS,
     PR_AREA,
     PUBLISHED_ACCURACY,
     PUBLISHED_SOURCE,
+    QUESTIONS_SEEN,
     RANK,
     RECIPE,
     SEEDS,
@@ -49,8 +51,8 @@ REPORT_COLUMNS = [
     if column.name not in _IN_HEADINGS
 ]
 """The columns that the report shows, in its order."""
-_DETAILS = (DIAGONAL_LSTM, COMMITS)
-"""Columns that differ between rows only in technical details. They are shown with the command."""
+_DETAILS = [COLUMN_BY_NAME[name] for name in (QUESTIONS_SEEN, DEVICE_HOURS, DIAGONAL_LSTM, COMMITS)]
+"""Columns on how the runs were made. They are shown with the command."""
 NOT_SORTABLE = (COMMAND,)
 _BREAKS = {"correctness": "correct\u00adness", "parameters": "para\u00admeters", "published": "pub\u00adlished"}
 """Long words of headings, with the place where a narrow column breaks them."""
@@ -129,7 +131,7 @@ def table(sections: Sequence[BoardSection]) -> Table:
     settings = [c for c in columns if c.setting or c.name == UNIFORM]
     alike = [c for c in settings if _is_shared(c, entries)]
     by_section = [c for c in settings if c not in alike and all(_is_shared(c, section.entries) for section in sections)]
-    shown = [c for c in columns if c not in (*alike, *by_section) and c.name not in _DETAILS]
+    shown = [c for c in columns if c not in (*alike, *by_section, *_DETAILS)]
     titled = [*by_section, *(c for c in shown if c.name == RECIPE)]
     return Table(
         [_named(column, entries) for column in shown],
@@ -193,8 +195,8 @@ def _value(column: Column, entry: BoardEntry) -> Any:
 def _cell(column: Column, entry: BoardEntry) -> Cell:
     value = _value(column, entry)
     if column.name == COMMAND:
-        named = [(COLUMN_BY_NAME[name].report_heading, entry.row.get(name)) for name in _DETAILS]
-        details = "; ".join(f"{heading}: {text}" for heading, text in named if text is not None)
+        named = [(detail.report_heading, _shared_text(detail, [entry])) for detail in _DETAILS]
+        details = "; ".join(f"{heading}: {text}" for heading, text in named if text)
         return Cell(column.name, str(value or MISSING), str(value or ""), note=details)
     if value is None:
         return Cell(column.name, MISSING, "", numeric=column.number_format is not None)

@@ -72,7 +72,7 @@ def test_the_most_accurate_weights_are_chosen(monkeypatch):
     ("arguments", "message"),
     [
         ({"attn": "unet3", "variant": "mref"}, "'unet3' on mref, width 32; .*'pan-ctx' on mref"),
-        ({"attn": "pan-ctx", "variant": "mdist"}, "'pan-ctx' on mdist"),
+        ({"attn": "pan", "variant": "mdist"}, "'pan' on mdist"),
         ({"attn": "pan-ctx"}, "'pan-ctx' without a variant"),
         ({"attn": "pan-ctx", "variant": "mref", "width": 8}, "width 8"),
         ({"attn": "pan-ctx", "variant": "mrf"}, "unknown variant 'mrf': did you mean 'mref'"),

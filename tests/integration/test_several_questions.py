@@ -98,7 +98,7 @@ def test_training_with_several_questions_learns_and_counts_questions(questions, 
 def test_resuming_between_two_steps_with_several_questions_ends_with_the_same_bits(questions, way, mini, tmp_path):
     how = {"data_options": DataOptions(stream=way == "streamed"), "online": way == "online"}
     whole = training(mini, questions, **how)
-    records = [{**r, "seconds": 0} for r in whole.epochs()]
+    records = [{**r, "seconds": 0, "device_seconds": 0} for r in whole.epochs()]
     whole.train.close()
     trainer, found = train_with_stops(lambda: training(mini, questions, **how), (1, 12, 17), tmp_path)
     assert found == records

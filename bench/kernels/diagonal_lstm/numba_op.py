@@ -44,12 +44,17 @@ def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
     idle. In fp32 the batch is therefore padded to a multiple of a register's numbers and cut into groups of two
     registers, with one group of three if needed.
     """
-    size = numba_simd.WIDE_PIECE if dtype == torch.float32 and batch > PIECE else PIECE
-    pieces, first = -(-batch // size), 0
+    size = _register_size(batch, dtype)
+    pieces, first = padded(batch, size) // size, 0
     while pieces:
         count = 1 if dtype == torch.float64 or pieces == 1 else 2 + pieces % 2
         yield first, size * count
         first, pieces = first + size * count, pieces - count
+
+
+def _register_size(batch: int, dtype: torch.dtype) -> int:
+    """Return how many images a register holds; the batch is padded to a multiple of it."""
+    return numba_simd.WIDE_PIECE if dtype == torch.float32 and batch > PIECE else PIECE
 
 
 def _strip(lanes: int, dtype: torch.dtype) -> tuple[int, ...]:
@@ -75,14 +80,14 @@ def tasks(context: Tensor, t: int) -> list[GroupTask]:
 def _map_size(context: Tensor) -> int:
     """Return the size of the maps of all groups, see `numba_layout`."""
     batch, channels, m, n = context.shape
-    return sum(lanes for _, lanes in groups(batch, context.dtype)) * channels * m * n
+    return padded(batch, _register_size(batch, context.dtype)) * channels * m * n
 
 
 def _saved_size(context: Tensor, t: int) -> int:
     """Return how many numbers all tasks save together, with the maps of all groups after them."""
     batch, _, m, n = context.shape
-    lanes = sum(lanes for _, lanes in groups(batch, context.dtype))
-    return lanes * (2 * m - 1) * n * t * KEPT + _map_size(context)
+    images = padded(batch, _register_size(batch, context.dtype))
+    return images * (2 * m - 1) * n * t * KEPT + _map_size(context)
 
 
 def _maps_of_groups(context: Tensor, plan: list[GroupTask], out: np.ndarray) -> None:

@@ -77,7 +77,7 @@ def test_streamed_training_equals_resident_training_to_the_bit(mini):
         val = load_split(mini, "val", "one", CPU, stream=stream)
         model = build("san", read_manifest(mini).variant, 0, CPU)
         trainer = Trainer(replace(SHORT, batch=100, fade=0.5), model, TrainingSplits(train, val), 0, ComputeConfig(CPU))
-        history = [{**record, "seconds": 0} for record in trainer.epochs()]
+        history = [{**record, "seconds": 0, "device_seconds": 0} for record in trainer.epochs()]
         found.append((history, trainer.model.state_dict()))
     assert found[0][0] == found[1][0]
     for name, value in found[0][1].items():

@@ -132,16 +132,16 @@ def trainer_on(online: OnlineImages, mini) -> Trainer:
 
 def test_online_training_resumes_with_the_images_of_its_epoch(mini, opened):
     whole, first, second = (trainer_on(opened(mini), mini) for _ in range(3))
-    records = [{**record, "seconds": 0} for record in whole.epochs()]
+    records = [{**record, "seconds": 0, "device_seconds": 0} for record in whole.epochs()]
     epochs = first.epochs()
     next(epochs)
     next(epochs)
     second.restore(*first.state())
-    assert [{**record, "seconds": 0} for record in second.epochs()] == records[2:]
+    assert [{**record, "seconds": 0, "device_seconds": 0} for record in second.epochs()] == records[2:]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
     fixed = trainer_on(load_split(mini, "train", "one", CPU), mini)
-    others = [{**record, "seconds": 0} for record in fixed.epochs()]
+    others = [{**record, "seconds": 0, "device_seconds": 0} for record in fixed.epochs()]
     assert others[0] == records[0]
     assert others[1] != records[1]
 

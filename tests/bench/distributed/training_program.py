@@ -141,7 +141,7 @@ def trained(
 ) -> tuple[dict[str, Tensor], dict]:
     """Return the weights and the records of a training."""
     training = trainer(data, attn, exact, group)
-    history = [{**record, "seconds": 0} for record in training.epochs()]
+    history = [{**record, "seconds": 0, "device_seconds": 0} for record in training.epochs()]
     test = few(data, "test", 21, exact)
     tested = measure(training.model, without_questions(test) if attn == RESIDUAL else test, group=group).measures
     return dict(training.model.state_dict()), {"history": history, "test": tested}

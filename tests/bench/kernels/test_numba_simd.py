@@ -22,13 +22,6 @@ def four_totals(width, x, out):
     numba_simd.add_totals(out, 1, a, b, c, d)
 
 
-@pytest.fixture(params=[8, 16])
-def wide_piece(request, monkeypatch):
-    """Compile for machines whose registers hold this many numbers. LLVM splits larger vectors than the machine has."""
-    monkeypatch.setattr(numba_simd, "WIDE_PIECE", request.param)
-    return request.param
-
-
 @pytest.mark.parametrize(
     ("dtype", "lanes", "pieces"),
     [(np.float32, 8, [8]), (np.float32, 24, [8, 8, 8]), (np.float32, 32, [16, 16]), (np.float64, 16, [8, 8])],
@@ -41,20 +34,18 @@ def test_pieces_fill_a_register(dtype, lanes, pieces, monkeypatch):
 
 @pytest.mark.parametrize("lanes", [8, 16, 24, 32])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.usefixtures("wide_piece")
 def test_vectors_compute_lane_by_lane(dtype, lanes):
     x, y = np.random.default_rng(0).random((2, lanes)).astype(dtype)
     out = np.empty_like(x)
-    numba.njit(arithmetic)((0,) * lanes, x, y, out)
+    compiled(arithmetic)((0,) * lanes, x, y, out)
     np.testing.assert_allclose(out, y[1] * x + (x - y) / (x + y) * x + y[2], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("lanes", [8, 16, 24])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.usefixtures("wide_piece")
 def test_add_totals_adds_four_sums(dtype, lanes):
     x, out = np.random.default_rng(0).random((4, lanes)).astype(dtype), np.ones(6, dtype)
-    numba.njit(four_totals)((0,) * lanes, x.ravel(), out)
+    compiled(four_totals)((0,) * lanes, x.ravel(), out)
     np.testing.assert_allclose(out, [1, *(1 + x.sum(1)), 1], rtol=1e-6)
 
 
