@@ -34,6 +34,11 @@ WIDE_PIECE = 16 if binding.get_host_cpu_features().get("avx512f") else PIECE
 """Lanes of one LLVM vector in fp32, if they divide the length: with AVX-512, a register holds 16 such numbers."""
 
 
+def piece_size(is_single: bool, lanes: int) -> int:
+    """Return how many lanes a piece of a vector has, in fp32 (`is_single`) or fp64."""
+    return WIDE_PIECE if is_single and lanes % WIDE_PIECE == 0 else PIECE
+
+
 class Vector(types.Type):
     """A numba type: `lanes` numbers of a floating-point `dtype`; `lanes` is a multiple of PIECE.
 
@@ -50,7 +55,7 @@ class Vector(types.Type):
             raise TypingError(f"a vector of {lanes} lanes: give a multiple of {PIECE}")
         self.dtype, self.lanes = dtype, lanes
         is_single = dtype.bitwidth == 32
-        size = WIDE_PIECE if is_single and lanes % WIDE_PIECE == 0 else PIECE
+        size = piece_size(is_single, lanes)
         self.piece = ir.VectorType(ir.FloatType() if is_single else ir.DoubleType(), size)
         super().__init__(f"vector({dtype}, {lanes}, {size})")
 
@@ -193,10 +198,8 @@ def where_positive(typing: TypingContext, x: Vector, value: Vector) -> Intrinsic
     """Return value where x > 0 or x is NaN, and 0 elsewhere."""
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        zero, pairs = (
-            constant_piece(sig.args[0].piece, 0.0),
-            zip(*(split_pieces(builder, part) for part in args), strict=True),
-        )
+        zero = constant_piece(sig.args[0].piece, 0.0)
+        pairs = zip(*(split_pieces(builder, part) for part in args), strict=True)
         return join_pieces(builder, [builder.select(builder.fcmp_ordered("<=", a, zero), zero, b) for a, b in pairs])
 
     return value(x, value), emit

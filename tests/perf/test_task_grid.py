@@ -72,7 +72,7 @@ def test_a_python_without_the_packages_is_named_in_one_line(script, tmp_path):
     bare.chmod(0o755)
     done = grid(tmp_path, "builtin", python=str(bare), script=script)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {bare} has not the packages of this project; activate")
+    assert done.stderr.startswith(f"error: {bare} does not have the packages of this project; activate")
     assert done.stderr.count("\n") == 1
 
 

@@ -1,17 +1,17 @@
 """Copies between maps of images and maps whose lanes are the images of a group.
 
 A map of images is (B, P, C): P cells, C channels. In the map of a group, (P, C, L), each cell is a column of vectors,
-one lane for each of the L images, so that the passes read and write it in one piece. Both are flat.
+one lane for each of the L images, so that the passes read and write it in one piece. Both are flat. PIECE images are
+copied at a time, so that memory is read or written at few places at once.
 """
 
 import numpy as np
 
 from bench.kernels.diagonal_lstm.numba_gemm import compiled, transpose
+from bench.kernels.numba_simd import PIECE
 
 TILE = 1 << 15
 """Numbers of a group's map that are copied at a time, so that they stay in the second-level cache."""
-EIGHT = 8
-"""Images that are copied at a time: their memory is read or written at as many places at once."""
 
 
 @compiled
@@ -31,10 +31,10 @@ def to_lanes(x: np.ndarray, first: int, used: int, lanes: int, cells: int, chann
     if used < lanes:
         out[:] = 0
     for start in range(0, cells, tile):
-        for b in range(0, used, EIGHT):
+        for b in range(0, used, PIECE):
             for cell in range(start, min(start + tile, cells)):
                 source, to = (first + b) * image + cell * channels, cell * channels * lanes + b
-                transpose(x, source, image, min(EIGHT, used - b), channels, out, to, lanes)
+                transpose(x, source, image, min(PIECE, used - b), channels, out, to, lanes)
 
 
 @compiled
@@ -58,7 +58,7 @@ def add_from_lanes(
         stop = min(start + tile, cells)
         for k in range(start * channels * lanes, stop * channels * lanes):
             one[k] += two[k]
-        for b in range(0, used, EIGHT):
+        for b in range(0, used, PIECE):
             for cell in range(start, stop):
                 source, to = cell * channels * lanes + b, (first + b) * image + cell * channels
-                transpose(one, source, lanes, channels, min(EIGHT, used - b), out, to, image)
+                transpose(one, source, lanes, channels, min(PIECE, used - b), out, to, image)

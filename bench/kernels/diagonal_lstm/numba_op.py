@@ -57,12 +57,6 @@ def _register_size(batch: int, dtype: torch.dtype) -> int:
     return numba_simd.WIDE_PIECE if dtype == torch.float32 and batch > PIECE else PIECE
 
 
-def _strip(lanes: int, dtype: torch.dtype) -> tuple[int, ...]:
-    """Return (0,) · the numbers in a register, for a group of these lanes."""
-    is_wide = dtype == torch.float32 and lanes % numba_simd.WIDE_PIECE == 0
-    return (0,) * (numba_simd.WIDE_PIECE if is_wide else PIECE)
-
-
 def tasks(context: Tensor, t: int) -> list[GroupTask]:
     """Return the tasks, largest first, because threads take them in turn."""
     batch, channels, m, n = context.shape
@@ -197,7 +191,7 @@ def gradients(
         d = task.direction
         numba_backward.backward(
             (0,) * task.lanes,
-            _strip(task.lanes, context.dtype),
+            (0,) * numba_simd.piece_size(context.dtype == torch.float32, task.lanes),
             (m, n, channels),
             task.used,
             x[task.map],
