@@ -2,7 +2,8 @@
 
 numba relies on LLVM to vectorise loops, and LLVM does not find a tile of accumulators. Here vectors are explicit, so
 nothing depends on the optimiser. The number of lanes is part of the type, so it is passed as `width`, a tuple of that
-length. Arrays are flat and contiguous, and `offset` counts elements. Bounds are not checked.
+length. Arrays are flat and contiguous, and `offset` counts elements. Bounds are not checked. `load` and `store` convert
+from and to bf16, if that is what an array holds, see `numba_bf16`.
 """
 
 import functools
@@ -21,6 +22,8 @@ from numba.core.typing.context import BaseContext as TypingContext
 from numba.core.typing.templates import AbstractTemplate, Signature, infer_global, signature
 from numba.extending import intrinsic as _intrinsic
 from numba.extending import models, register_model
+
+from bench.kernels.numba_bf16 import BITS, computed_in, emit_rounding, emit_widening
 
 intrinsic: Any = _intrinsic  # the decorated function has another signature than the one passed in
 
@@ -111,17 +114,19 @@ def _addresses(
     """Return the address of each piece in memory."""
     data = context.make_array(kind)(context, builder, array).data
     offsets = [builder.add(offset, ir.Constant(offset.type, k)) for k in vector.starts]
-    return [builder.bitcast(builder.gep(data, [offset]), vector.piece.as_pointer()) for offset in offsets]
+    piece = ir.VectorType(data.type.pointee, vector.piece.count)
+    return [builder.bitcast(builder.gep(data, [offset]), piece.as_pointer()) for offset in offsets]
 
 
 @intrinsic
 def load(typing: TypingContext, width: types.UniTuple, array: types.Array, offset: types.Integer) -> Intrinsic:
     """Return array[offset : offset + len(width)] as a vector."""
-    vector = Vector(array.dtype, len(width))
+    vector = Vector(computed_in(array.dtype), len(width))
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        places = _addresses(context, builder, sig.args[1], args[1], args[2], vector)
-        return join_pieces(builder, [builder.load(place, align=vector.dtype.bitwidth // 8) for place in places])
+        places, stored = _addresses(context, builder, sig.args[1], args[1], args[2], vector), sig.args[1].dtype
+        pieces = [builder.load(place, align=stored.bitwidth // 8) for place in places]
+        return join_pieces(builder, [emit_widening(builder, piece) for piece in pieces] if stored == BITS else pieces)
 
     return vector(width, array, types.intp), emit
 
@@ -131,9 +136,10 @@ def store(typing: TypingContext, array: types.Array, offset: types.Integer, valu
     """Set array[offset : offset + lanes] = value."""
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
-        places = _addresses(context, builder, sig.args[0], args[0], args[1], value)
+        places, stored = _addresses(context, builder, sig.args[0], args[0], args[1], value), sig.args[0].dtype
         for place, piece in zip(places, split_pieces(builder, args[2]), strict=True):
-            builder.store(piece, place, align=value.dtype.bitwidth // 8)
+            rounded = emit_rounding(builder, piece) if stored == BITS else piece
+            builder.store(rounded, place, align=stored.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), emit

@@ -43,6 +43,18 @@ def is_single(numbers: Tensor | None) -> bool:
     return numbers.dtype == torch.float32 and numbers.is_cpu
 
 
+def is_feature(numbers: Tensor) -> bool:
+    """Return whether this is a plain tensor on the CPU in fp32, or in bf16 under autocast."""
+    if is_single(numbers):
+        return True
+    return type(numbers) is Tensor and numbers.dtype == torch.bfloat16 and numbers.is_cpu and _casts_on_cpu()
+
+
+def _casts_on_cpu() -> bool:
+    """Return whether autocast to bf16 is on for the CPU."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
 def assume_constant_result(function: F) -> F:
     """Mark a function whose result `torch.compile` computes once, without tracing it, and takes as a constant.
 

@@ -67,11 +67,13 @@ def given(variant: VariantSpec, images: int, several: bool) -> tuple[Tensor, Ten
     return shown, torch.randint(variant.queries, (asked,)), torch.randint(variant.classes, (asked,)), of
 
 
-def stepping(attn: str, variant: VariantSpec, images: int, several: bool) -> tuple[Callable[[], object], int]:
+def stepping(
+    attn: str, variant: VariantSpec, images: int, several: bool, computing: ComputeConfig = CPU
+) -> tuple[Callable[[], object], int]:
     """Return a training step, and its number of questions."""
     torch.manual_seed(0)
-    model = build(attn, variant, 0, CPU.device).train()
-    step, inputs = Step(model, RECIPE, build_optimizer(RECIPE, model), CPU), given(variant, images, several)
+    model = build(attn, variant, 0, computing.device).train()
+    step, inputs = Step(model, RECIPE, build_optimizer(RECIPE, model), computing), given(variant, images, several)
     return lambda: step(*inputs), len(inputs[1])
 
 

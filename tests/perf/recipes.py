@@ -2,7 +2,8 @@
 
     python -m tests.perf.recipes [--attn san,pan,pan-ctx,arnn] [--variant mref] [--tried fast,one,lr=0.006]
         [--images 30000] [--epochs 3] [--every 200] [--targets 80,90,95] [--init RUN] [--fade 0.5] [--seed 0]
-        [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER] [--out FOLDER]
+        [--precision bf16] [--data FOLDER] [--digits mnist5k] [--backgrounds builtin] [--root DIR] [--runs FOLDER]
+        [--out FOLDER]
     python -m tests.perf.recipes --figure curves.png --out FOLDER
     python -m tests.perf.recipes --minutes 5,10,20,40,80 --out FOLDER
 
@@ -29,7 +30,7 @@ import torch
 
 from bench.attention import canonical_names
 from bench.compute import ComputeConfig, resolve_compute
-from bench.config import FIRST_RECIPES, RECIPES, Recipe
+from bench.config import FIRST_RECIPES, PRECISIONS, RECIPES, Recipe
 from bench.data.loading import load_split
 from bench.data.split import Split
 from bench.evaluation.evaluate import accuracy
@@ -100,7 +101,8 @@ class Curve:
             self._timed += 1
         ends = trainer.steps_done % trainer.steps_per_epoch == 0 and trainer.epoch + 1 == trainer.recipe.epochs
         if trainer.steps_done % self._every == 0 or ends:
-            accurate = accuracy(trainer.model, self._val)
+            with trainer.computing.autocast():
+                accurate = accuracy(trainer.model, self._val)
             seconds = self._spent / self._timed * trainer.steps_done if self._timed else float("nan")
             self.records.append({"steps": trainer.steps_done, "seconds": seconds, "val_accuracy": accurate})
             self._saved.write_text(json.dumps(self.records) + "\n")
@@ -169,17 +171,28 @@ def equal_times(curves: list[dict], minutes: list[float]) -> str:
     rows = [["data set", "attn", "questions", *(f"{at:g} min" for at in minutes)]]
     for curve in sorted(curves, key=lambda curve: list(VARIANTS).index(curve["variant"])):
         kind = str(curve["recipe"].get("questions", "one"))
-        rows.append([curve["variant"], curve["attn"], kind, *(after(curve["curve"], at) for at in minutes)])
+        rows.append([curve["variant"], named(curve), kind, *(after(curve["curve"], at) for at in minutes)])
     return table(rows)
 
 
+def named(curve: dict) -> str:
+    """Return the mechanism of a curve, and its precision if that is not fp32."""
+    precision = curve.get("precision", "fp32")
+    name: str = curve["attn"]
+    return name if precision == "fp32" else f"{name}, {precision}"
+
+
 def draw(curves: list[dict], figure: Path) -> None:
-    """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image."""
+    """Draw a panel for each variant and a colour for each mechanism; dashed lines have one question per image.
+
+    Only curves in fp32 are drawn.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter
 
+    curves = [curve for curve in curves if curve.get("precision", "fp32") == "fp32"]
     variants = [name for name in VARIANTS if name in {curve["variant"] for curve in curves}]
     attns = list(dict.fromkeys(curve["attn"] for curve in curves))
     colors = {attn: colormaps["tab20"](2 * k % 20 + k // 10) for k, attn in enumerate(attns)}  # light ones from 10 on
@@ -215,6 +228,7 @@ def main() -> None:
     parser.add_argument("--targets", default="80,90,95,98", help="accuracies in percent")
     parser.add_argument("--init", type=Path, help="run that gives the initial weights")
     parser.add_argument("--fade", type=float, default=0.0, help="as in bench run (0)")
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="as in bench run (fp32)")
     parser.add_argument("--data", type=Path, help="data set (default: one is generated)")
     parser.add_argument("--digits", default="mnist5k", help="digits of the generated data set (mnist5k)")
     parser.add_argument("--backgrounds", default="builtin", help="photos of the generated data set (builtin)")
@@ -241,9 +255,9 @@ def main() -> None:
         attns = canonical_names(options.attn)
         recipes = {name: recipe_of(name, options.epochs, options.fade) for name in options.tried.split(",")}
         targets = [int(part) for part in options.targets.split(",")]
+        computing = resolve_compute(precision=options.precision)
     except (UsageProblemError, ValueError) as error:
         parser.error(str(error))
-    computing = resolve_compute()
     rows = [["attn", "recipe", *(f"to {target} %" for target in targets), "best", "on the way, %"]]
     with tempfile.TemporaryDirectory() as temporary:
         sizes = {"train": options.images, "val": 2_000, "test": 1}
@@ -261,10 +275,12 @@ def main() -> None:
                 print(table([rows[0], rows[-1]]), flush=True)
                 if options.out:
                     kept = {"variant": read_manifest(folder).variant.name, "dataset": folder.name, "attn": attn}
-                    kept |= {"recipe": asdict(recipe), "device": computing.device_name, "curve": records}
+                    kept |= {"recipe": asdict(recipe), "device": computing.device_name}
+                    kept |= {"precision": options.precision, "curve": records}
                     options.out.mkdir(parents=True, exist_ok=True)
-                    seed = f"-s{options.seed}" if options.seed else ""
-                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}{seed}.json"
+                    changed = f"-s{options.seed}" if options.seed else ""
+                    changed += "" if options.precision == "fp32" else f"-{options.precision}"
+                    place = options.out / f"{kept['variant']}-{attn.replace(',', '+')}-{name}{changed}.json"
                     place.write_text(json.dumps(kept, indent=1) + "\n")
     print(table(rows))
 

@@ -6,24 +6,26 @@ rounding. In all other cases the caller uses the plain operators, which are the 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.self_test import works
-from bench.kernels.transforms import is_single, watched
+from bench.kernels.transforms import is_feature, is_single, watched
 
-TOLERANCE = 1e-5
-"""Maximal relative error of values and of each gradient in the self-test."""
+TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+"""Maximal relative error of values and of each gradient in the self-test, by the dtype of features."""
 
 PIECE = 8
 """The number of channels must be a multiple of this."""
 
 
 def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor | None) -> bool:
-    """Return whether `gated_norm` supports these arguments: fp32 on the CPU, channels last, see `watched`.
+    """Return whether `gated_norm` supports these arguments on the CPU, channels last, see `watched`.
+
+    Features and mask are in fp32, or in bf16 under autocast; all else is in fp32.
 
     Args:
         x: as in `gated_norm`.
@@ -31,22 +33,22 @@ def takes_gate(x: Tensor, mask: Tensor, image_index: Tensor | int, *norm: Tensor
         image_index: as in `gated_norm`.
         norm: weight, bias, running mean and running variance, (C,) each.
     """
-    if not all(map(is_single, (x, mask, *norm))) or watched() or not _is_supported(x, image_index):
+    if not (is_feature(mask) and all(map(is_single, norm)) and _is_supported(x, image_index)):
         return False
-    return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works()
+    return mask.shape == (_count(x, image_index), 1, *x.shape[2:]) and mask.numel() > 1 and compiled_works(x.dtype)
 
 
 def supports_query_score(
     x: Tensor, embedded_query: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor | None
 ) -> bool:
     """Return whether `query_score` supports these arguments, see `takes_gate`."""
-    if not all(map(is_single, (x, embedded_query, weight, bias))) or watched() or not _is_supported(x, image_index):
+    if not (is_feature(embedded_query) and is_single(weight) and is_single(bias) and _is_supported(x, image_index)):
         return False
     channels = x.shape[1]
     return (
         embedded_query.shape == (_count(x, image_index), channels)
         and weight.shape == (1, channels, 1, 1)
-        and compiled_works()
+        and compiled_works(x.dtype)
     )
 
 
@@ -61,7 +63,8 @@ def gated_norm(
 ) -> Tensor:
     """Return F.batch_norm(x[image_index] · mask, …), (T, C, H, W), channels last.
 
-    In training, the statistics are those of all T maps, and the running statistics are updated.
+    In training, the statistics are those of all T maps, and the running statistics are updated. Arithmetic
+    is in fp32 or fp64; the result has the dtype of x · mask.
 
     Args:
         x: (B, C, H, W), the features of images.
@@ -79,7 +82,7 @@ def gated_norm(
 
 
 def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor | int, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return conv1×1(relu(x[image_index] + embedded_query)), (T, 1, H, W).
+    """Return conv1×1(relu(x[image_index] + embedded_query)), (T, 1, H, W), in the dtype of x.
 
     Args:
         x: (B, C, H, W), the features of images.
@@ -94,8 +97,10 @@ def query_score(x: Tensor, embedded_query: Tensor, image_index: Tensor | int, we
 
 
 def _is_supported(x: Tensor, image_index: Tensor | int) -> bool:
-    """Return whether shape, memory layout and indices are supported by the compiled passes."""
-    if x.dim() != 4 or x.shape[1] % PIECE or not x.numel() or not x.permute(0, 2, 3, 1).is_contiguous():
+    """Return whether dtype, shape, memory layout and indices are supported by the compiled passes."""
+    if not is_feature(x) or watched() or x.dim() != 4 or not x.numel():
+        return False
+    if x.shape[1] % PIECE or not x.permute(0, 2, 3, 1).is_contiguous():
         return False
     if not isinstance(image_index, Tensor):
         return image_index > 0
@@ -122,22 +127,29 @@ def _images(x: Tensor, image_index: Tensor | int) -> Tensor:
 
 
 @lru_cache
-def compiled_works() -> bool:
-    """Return whether the compiled gate passes its self-test; if it does not, emit one warning."""
-    return works("gate", _problem)
+def compiled_works(dtype: torch.dtype) -> bool:
+    """Return whether the compiled gate passes its self-test for features in `dtype`; if not, emit one warning."""
+    return works("gate", partial(_problem, dtype))
 
 
-def _problem() -> str:
+def _problem(features: torch.dtype) -> str:
     """Return the result of the self-test: the problem, or an empty string."""
-    worst = max(float((a - b).norm() / b.norm()) for a, b in zip(_tried(True), _tried(False), strict=True))
-    return "" if worst <= TOLERANCE else f"its error is {worst:.1e}"
+    pairs = zip(_tried(features, True), _tried(features, False), strict=True)
+    worst = max(float((a - b).norm() / b.norm()) for a, b in pairs)
+    return "" if worst <= TOLERANCES[features] else f"its error is {worst:.1e}"
 
 
-def _tried(compiled: bool) -> list[Tensor]:
-    """Return values and gradients, compiled, or by plain operators in double precision."""
+def _tried(features: torch.dtype, compiled: bool) -> list[Tensor]:
+    """Return values and gradients, compiled, or by plain operators in double precision.
+
+    Args:
+        features: the dtype that the features x are rounded to.
+        compiled: whether to use the compiled functions.
+    """
     generator, dtype = torch.Generator().manual_seed(0), torch.float32 if compiled else torch.float64
     image_index = torch.tensor([1, 0, 0, 2, 1, 0])
-    x = torch.randn(3, PIECE, 5, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
+    x = torch.randn(3, PIECE, 5, 3, generator=generator).to(features, memory_format=torch.channels_last)
+    x = x if compiled else x.double()
     mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(dtype)
     embedded_query, weight = (
         torch.randn(len(image_index), PIECE, generator=generator).to(dtype),

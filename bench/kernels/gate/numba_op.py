@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.kernels.arrays import flat, to_channels_last
 from bench.kernels.gate import numba_passes
 from bench.kernels.gate.work_division import (
     GroupedQuestions,
     PassArguments,
-    flat,
     questions_of,
     run_pass,
-    to_channels_last,
 )
 
 
@@ -70,7 +69,8 @@ class _GatedNorm(torch.autograd.Function):
         """Return the normalised features (T, C, H, W)."""
         scale = weight * (variance + eps).rsqrt()
         shift = bias - scale * mean
-        out = torch.empty((len(mask), *x.shape[1:]), dtype=x.dtype, memory_format=torch.channels_last)
+        dtype = torch.promote_types(x.dtype, mask.dtype)
+        out = torch.empty((len(mask), *x.shape[1:]), dtype=dtype, memory_format=torch.channels_last)
         run_pass(
             numba_passes.normalise,
             *_maps(x, mask, questions),
@@ -91,7 +91,8 @@ class _GatedNorm(torch.autograd.Function):
         eps, batch, questions = ctx.how
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
-        maps, d_x, d_mask = _maps(x, mask, questions), torch.empty_like(to_channels_last(x)), x.new_empty(mask.shape)
+        maps = _maps(x, mask, questions)
+        d_x, d_mask = (torch.empty_like(given, dtype=torch.float32) for given in (to_channels_last(x), mask))
         sums = np.empty((len(x), 2, x.shape[1]))
         arrays = flat(scale.float()), flat(d_x), flat(d_mask)
         run_pass(numba_passes.gather, *maps, flat(to_channels_last(grad)), *arrays, sums)
@@ -101,7 +102,8 @@ class _GatedNorm(torch.autograd.Function):
         slope = scale * inverse * to_weight / count
         constant = scale * to_bias / count - slope * mean
         run_pass(numba_passes.centre, *maps, arrays[0], flat(constant.float()), flat(slope.float()), *arrays[1:])
-        return d_x.permute(0, 3, 1, 2), d_mask, to_weight.float(), to_bias.float(), *[None] * 5
+        to_x, to_mask = d_x.permute(0, 3, 1, 2).to(x.dtype), d_mask.to(mask.dtype)
+        return to_x, to_mask, to_weight.float(), to_bias.float(), *[None] * 5
 
 
 def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -115,7 +117,7 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
         x.index_select(0, questions.image_index) * mask, *statistics, weight, bias, training=batch, eps=eps
     )
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
-    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
+    found = iter(torch.autograd.grad(out, wanted, grad.to(out.dtype), create_graph=True))
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])
 
 
@@ -129,4 +131,4 @@ def _statistics(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> tuple[T
 
 def _maps(x: Tensor, mask: Tensor, questions: GroupedQuestions) -> PassArguments:
     """Return the first arguments of each pass."""
-    return questions, mask[0].numel(), x.shape[1], flat(to_channels_last(x)), flat(mask)
+    return questions, mask[0].numel(), x.shape[1], flat(to_channels_last(x)), flat(mask.float())

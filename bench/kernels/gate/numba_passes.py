@@ -3,7 +3,8 @@
 Shapes: B images, T questions, P positions of a map, C channels, a multiple of eight. Maps are flat and channels last:
 `x` (B, P, C) of the images, `mask` (T, P), `out` and `grad` (T, P, C). The questions of image b are `order[k]` for k
 from `starts[b]` to `starts[b + 1] − 1`. Each function handles the images `first` … `last` − 1. What it writes does not
-depend on how images are divided between calls.
+depend on how images are divided between calls. `x`, `grad`, and `out` of `normalise` are in fp32, or in bf16 as u2, see
+`bench.kernels.numba_bf16`. All else is in fp32.
 
 Only `normalise` and `gather` process (T, P, C) numbers. All else is a sum over the questions of an image: because Σ_t x
 · m_t = x · Σ_t m_t, it needs only the sums of m_t and m_t², and (B, P, C) numbers.
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.kernels.numba_bf16 import number
 from bench.kernels.numba_simd import add_totals, fma, load, splat, store
 from mnistref.common.numba_jit import compiler
 
 HERE = Path(__file__).parent
-compiled = compiler(HERE, *sorted(HERE.glob("*passes.py")), HERE.parent / "numba_simd.py")
+compiled = compiler(HERE, *sorted(HERE.glob("*passes.py")), *sorted(HERE.parent.glob("numba_*.py")))
 
 EIGHT = (0,) * 8
 
@@ -51,7 +53,7 @@ def moments(
                 twice += m * m
             offset = (b * places + p) * channels
             for c in range(channels):
-                value = np.float64(x[offset + c])
+                value = np.float64(number(x, offset + c))
                 out[b, 0, c] += value * once
                 out[b, 1, c] += value * value * twice
 
@@ -161,7 +163,7 @@ def gather(
             for p in range(start, stop):
                 here = (b * places + p) * channels
                 for c in range(channels):
-                    out[b, 1, c] += np.float64(x[here + c]) * d_x[here + c]
+                    out[b, 1, c] += np.float64(number(x, here + c)) * d_x[here + c]
 
 
 @compiled

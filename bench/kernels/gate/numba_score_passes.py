@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.kernels.gate.numba_passes import BLOCK, EIGHT, compiled
+from bench.kernels.numba_bf16 import number
 from bench.kernels.numba_simd import add_totals, fma, load, splat, store, where_positive
 
 
@@ -108,7 +109,7 @@ def gradients(
                 offset = (b * places + p) * channels
                 for c in range(channels):
                     # a unit that is inactive for every question may be −∞
-                    value = np.float64(x[offset + c]) if d_x[offset + c] != 0 else 0.0
+                    value = np.float64(number(x, offset + c)) if d_x[offset + c] != 0 else 0.0
                     d_weight[b, c] += value * d_x[offset + c]
                     d_x[offset + c] *= weight[c]
         for k in range(starts[b], starts[b + 1]):

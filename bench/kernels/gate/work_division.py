@@ -54,13 +54,3 @@ def run_pass(
             for start, stop in pairwise(bounds)
         ]
     )
-
-
-def to_channels_last(x: Tensor) -> Tensor:
-    """Return (·, C, H, W) as contiguous (·, H, W, C)."""
-    return x.detach().permute(0, 2, 3, 1).contiguous()
-
-
-def flat(x: Tensor) -> np.ndarray:
-    """Return a tensor as a flat array."""
-    return x.detach().contiguous().view(-1).numpy()

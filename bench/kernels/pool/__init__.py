@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.kernels.self_test import works
-from bench.kernels.transforms import is_single, watched
+from bench.kernels.transforms import is_feature, watched
 from mnistref.common.numba_jit import COMPILED
 
 
@@ -29,8 +29,8 @@ def pool_reference(x: Tensor) -> Tensor:
 
 
 def is_supported(x: Tensor) -> bool:
-    """Return whether the compiled pooling supports x: fp32 on the CPU, channels last, see `watched`."""
-    if not is_single(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
+    """Return whether the compiled pooling supports x: fp32 or bf16 on the CPU, channels last, see `watched`."""
+    if not is_feature(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
         return False
     return x.permute(0, 2, 3, 1).is_contiguous() and compiled_works()
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.kernels.arrays import flat, to_channels_last
 from bench.kernels.pool import numba_passes
 from bench.kernels.thread_pool import run_in_threads
 
@@ -27,8 +28,8 @@ class Pooled(torch.autograd.Function):
         count, channels, height, width = x.shape
         size = count, channels, height // 2, width // 2
         out = torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last)
-        chosen = torch.empty(_to_channels_last(out).shape, dtype=torch.uint8)
-        _run_pass(numba_passes.forward, x.shape, _to_channels_last(x), _to_channels_last(out), chosen)
+        chosen = torch.empty(to_channels_last(out).shape, dtype=torch.uint8)
+        _run_pass(numba_passes.forward, x.shape, to_channels_last(x), to_channels_last(out), chosen)
         ctx.save_for_backward(chosen)
         ctx.shape = x.shape
         return out
@@ -41,7 +42,7 @@ class Pooled(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _differentiable_gradient(grad, chosen, height, width)
         d_x = grad.new_empty(count, height, width, channels)
-        _run_pass(numba_passes.backward, ctx.shape, _to_channels_last(grad), chosen, d_x)
+        _run_pass(numba_passes.backward, ctx.shape, to_channels_last(grad), chosen, d_x)
         return d_x.permute(0, 3, 1, 2)
 
 
@@ -62,10 +63,5 @@ def _run_pass(work: Callable[..., None], shape: torch.Size, *maps: Tensor) -> No
     (count, channels, height, width), threads = shape, torch.get_num_threads()
     pieces = min(count, PIECES * threads if threads > 1 else 1)
     bounds = [count * k // pieces for k in range(pieces + 1)]
-    arrays = [given.detach().view(-1).numpy() for given in maps]
+    arrays = [flat(given) for given in maps]
     run_in_threads([partial(work, start, stop, height, width, channels, *arrays) for start, stop in pairwise(bounds)])
-
-
-def _to_channels_last(x: Tensor) -> Tensor:
-    """Return (N, C, H, W) as contiguous (N, H, W, C)."""
-    return x.detach().permute(0, 2, 3, 1).contiguous()

@@ -2,16 +2,18 @@
 
 Maps are flat and channels last: `x` (N, H, W, C), `out` and `chosen` (N, H // 2, W // 2, C). `chosen` u1 is the index
 of the largest of the four pixels of a window, row by row, or OFF if ReLU set it to zero. Each function handles the maps
-`first` … `last` − 1.
+`first` … `last` − 1. `x`, `out` and gradients are all in fp32, or all in bf16, see `bench.kernels.numba_bf16`.
 """
 
 from pathlib import Path
 
 import numpy as np
 
+from bench.kernels.numba_bf16 import number, put
 from mnistref.common.numba_jit import compiler
 
-compiled = compiler(Path(__file__).parent, Path(__file__))
+HERE = Path(__file__).parent
+compiled = compiler(HERE, Path(__file__), HERE.parent / "numba_bf16.py")
 
 OFF = 4
 
@@ -29,19 +31,19 @@ def forward(
                 top, bottom = x[at : at + 2 * channels], x[at + width * channels : at + (width + 2) * channels]
                 largest, which = out[to : to + channels], chosen[to : to + channels]
                 for c in range(channels):
-                    best, k = top[c], np.uint8(0)
-                    value = top[channels + c]
+                    best, k = number(top, c), np.uint8(0)
+                    value = number(top, channels + c)
                     if value > best or value != value:
                         best, k = value, np.uint8(1)
-                    value = bottom[c]
+                    value = number(bottom, c)
                     if value > best or value != value:
                         best, k = value, np.uint8(2)
-                    value = bottom[channels + c]
+                    value = number(bottom, channels + c)
                     if value > best or value != value:
                         best, k = value, np.uint8(3)
                     if best <= 0:
                         best, k = np.float32(0), np.uint8(OFF)
-                    largest[c] = best
+                    put(largest, c, best)
                     which[c] = k
 
 
@@ -50,8 +52,7 @@ def backward(
     first: int, last: int, height: int, width: int, channels: int, grad: np.ndarray, chosen: np.ndarray, d_x: np.ndarray
 ) -> None:
     """Write d_x = grad at chosen pixels, and 0 elsewhere."""
-    rows, columns = height // 2, width // 2
-    zero = np.float32(0)
+    rows, columns, zero = height // 2, width // 2, d_x.dtype.type(0)
     for n in range(first, last):
         start = n * height * width * channels
         d_x[start + 2 * rows * width * channels : start + height * width * channels] = 0

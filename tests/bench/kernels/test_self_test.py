@@ -19,7 +19,7 @@ def test_broken_kernel_warns_once_and_plain_operators_run(monkeypatch):
     with pytest.warns(RuntimeWarning, match=r"compiled pooling does not work here \(its error is 1\)"):
         assert not works("pooling", lambda: "its error is 1")
     for room, attempt in ((pool, "_tried"), (gate, "_problem")):
-        monkeypatch.setattr(room, attempt, lambda: "a reason")
+        monkeypatch.setattr(room, attempt, lambda *_: "a reason")
         room.compiled_works.cache_clear()
     try:
         x = torch.randn(2, 8, 5, 7).contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from bench.kernels.transforms import assume_constant_result, in_func_transform, is_single, watched
+from bench.kernels.transforms import assume_constant_result, in_func_transform, is_feature, is_single, watched
 from tests.helpers import TOP
 
 
@@ -66,6 +66,18 @@ def test_tracing_is_watched():
 )
 def test_only_plain_tensors_in_single_precision_on_the_cpu_are_single(numbers, single):
     assert is_single(numbers) == single
+
+
+def test_features_may_be_in_bf16_under_autocast():
+    single, half = torch.ones(2), torch.ones(2, dtype=torch.bfloat16)
+    assert is_feature(single)
+    assert not is_feature(half)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_feature(single)
+        assert is_feature(half)
+        assert not any(map(is_feature, (half.double(), half.half(), half.to("meta"), nn.Parameter(half))))
+    with torch.autocast("cpu", torch.float16):
+        assert not is_feature(half)
 
 
 def test_a_constant_function_is_marked_as_the_compiler_marks_it_and_called_once():

@@ -12,7 +12,7 @@ import bench
 from bench.attention.arnn import AttentionRNN
 from bench.attention.base import Gate, apply_gate, repeat_for_questions
 from bench.distributed.global_batch import RowRange, global_batch_rows
-from bench.kernels import gate
+from bench.kernels import gate, pool
 from bench.kernels.diagonal_lstm import relative_error as error
 
 INDICES = {
@@ -49,6 +49,7 @@ class _TakenError(Exception):
 
 def taken(x, mask, index, norm):
     """Return whether the compiled gate runs."""
+    gate.compiled_works(torch.float32), gate.compiled_works(torch.bfloat16)  # the self-test calls the gate too
 
     def run(*_):
         raise _TakenError
@@ -81,7 +82,8 @@ def outcome(function, dtype, index, norm, *given):
 def test_compiled_gate_works_on_this_machine():
     """Otherwise the tests below would compare the plain gate with itself."""
     pytest.importorskip("numba")
-    assert gate.compiled_works()
+    assert gate.compiled_works(torch.float32)
+    assert gate.compiled_works(torch.bfloat16)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -98,6 +100,26 @@ def test_compiled_gate_equals_plain_operators(height, width, index, training):
         for k, (a, b, c) in enumerate(zip(found, exact, rough, strict=True)):
             # with a few values per channel, gradients are almost zero, in plain operators too
             assert error(a, b) < max(TOLERANCE, 2 * error(c, b)), k
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+@pytest.mark.parametrize("mask_dtype", [torch.bfloat16, torch.float32])
+def test_compiled_gate_in_bf16_rounds_only_its_results(mask_dtype, index, training):
+    (x, mask), norm = arguments(index, 9, 15, 40), a_norm(40, training)
+    x, mask = x.bfloat16(), mask.to(mask_dtype)
+    exact = outcome(plain, torch.float64, index, norm, x, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert taken(x, mask, index, copy.deepcopy(norm))
+        own, inputs = copy.deepcopy(norm), (x.clone().requires_grad_(), mask.clone().requires_grad_())
+        out, as_plain = apply_gate(*inputs, index, own), plain(x, mask, index, copy.deepcopy(norm))
+    assert out.dtype == as_plain.dtype == mask_dtype
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(out.dtype)
+    found = torch.autograd.grad((out.float() * slope.float()).sum(), (*inputs, own.weight, own.bias))
+    assert [value.dtype for value in found] == [torch.bfloat16, mask_dtype, torch.float32, torch.float32]
+    bound = 4e-3 if len(mask) > 2 else 0.1  # with two questions, gradients are small differences
+    for k, (a, b) in enumerate(zip([out.detach(), *found, *own.buffers()], exact, strict=True)):
+        assert error(a, b) < bound, k
 
 
 def test_gate_statistics_of_features_far_from_zero_are_accurate():
@@ -124,6 +146,20 @@ def test_compiled_gate_has_second_derivatives(training):
         results.append([*first, *second])
     for found, exact in zip(*results, strict=True):
         assert error(found, exact) < 1e-5
+
+
+def test_compiled_gate_in_bf16_has_second_derivatives():
+    index, norm, results = INDICES["in any order"], a_norm(8), []
+    given = [value.bfloat16() for value in arguments(index, 5, 3)]
+    for function, dtype in ((apply_gate, torch.bfloat16), (plain, torch.float64)):
+        own = copy.deepcopy(norm).to(torch.promote_types(dtype, torch.float32))
+        x, mask = (value.to(dtype).requires_grad_() for value in given)
+        with torch.autocast("cpu", torch.bfloat16, enabled=function is apply_gate):
+            out = function(x, mask, index, own)
+        first = torch.autograd.grad(out.to(own.weight.dtype).pow(3).sum(), (x, mask), create_graph=True)
+        results.append([*first, *torch.autograd.grad(sum(g.square().sum() for g in first), (x, mask))])
+    for found, exact in zip(*results, strict=True):
+        assert error(found, exact) < 0.05
 
 
 def test_number_of_threads_does_not_change_the_gate():
@@ -294,3 +330,26 @@ def test_network_with_compiled_gates_has_equal_outputs_and_gradients(attn, fused
     assert taken == [True] * fused + [False] * fused  # in single precision, then in double precision
     for a, b in itertools.zip_longest(*results):
         assert float((a.double() - b).norm()) <= 2e-4 * float(b.double().norm()) + 1e-6
+
+
+@pytest.mark.parametrize("attn", ["pan", "pan-ctx", "arnn"])
+def test_network_with_compiled_gates_is_as_accurate_in_bf16_as_with_plain_operators(attn, monkeypatch):
+    torch.manual_seed(0)
+    model = bench.create_model(attn, classes=4, queries=10, size=(38, 45), width=8, dropout=0.0).train()
+    model = model.to(memory_format=torch.channels_last)
+    query = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    images, results = torch.rand(4, 3, 38, 45).contiguous(memory_format=torch.channels_last), {}
+    for kind in ("exact", "compiled", "plain"):
+        if kind == "plain":
+            for room, name in ((gate, "takes_gate"), (gate, "supports_query_score"), (pool, "is_supported")):
+                monkeypatch.setattr(room, name, lambda *_: False)
+        own = copy.deepcopy(model).to(torch.float64 if kind == "exact" else torch.float32)
+        x = images.to(torch.float64 if kind == "exact" else torch.float32)
+        torch.manual_seed(1)  # of the samples of arnn
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind != "exact"):
+            out = own(x, query, INDICES["ragged"])
+            torch.nn.functional.cross_entropy(out.logits, query % 4).backward()
+        gradient = torch.cat([p.grad.flatten().double() for p in own.parameters() if p.grad is not None])
+        results[kind] = [out.logits.detach().double(), gradient]
+    for found, exact, plainly in zip(results["compiled"], results["exact"], results["plain"], strict=True):
+        assert error(found, exact) < max(0.01, 2 * error(plainly, exact))

@@ -63,6 +63,27 @@ def test_compiled_score_equals_plain_operators(height, width, index):
             assert error(a, b) < TOLERANCE
 
 
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+def test_compiled_score_in_bf16_rounds_only_its_results(index):
+    x, query, score = arguments(index, 9, 15, 40)[0].bfloat16(), asking(index), a_score(hidden=40)
+    with torch.no_grad():  # the embeddings of one-hot queries are then exact in bf16
+        score.embedding.linear.weight.copy_(score.embedding.linear.weight.bfloat16())
+    exact = outcome(plain, torch.float64, score, x, query, index)
+    inputs = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16), pytest.MonkeyPatch.context() as patch:
+        calls, run = [], gate.query_score
+        patch.setattr(gate, "query_score", lambda *given: calls.append(1) or run(*given))
+        out = shared(score, inputs, query, index)
+        assert calls
+        assert out.dtype == plain(score, x, query, index).dtype == torch.bfloat16
+    slope = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).bfloat16()
+    parameters = [inputs, score.embedding.linear.weight, *score.score.parameters()]
+    found = [out.detach(), *torch.autograd.grad((out.float() * slope.float()).sum(), parameters)]
+    assert [value.dtype for value in found[1:]] == [torch.bfloat16] + [torch.float32] * 3
+    for k, (a, b) in enumerate(zip(found, exact, strict=True)):
+        assert error(a, b) < 6e-3, k
+
+
 def test_compiled_score_has_second_derivatives():
     index, results = INDICES["in any order"], []
     for way, dtype in ((shared, torch.float32), (plain, torch.float64)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.kernels.gate.work_division import flat, questions_of, run_pass, to_channels_last
+from bench.kernels.gate.work_division import questions_of, run_pass
 
 
 def test_questions_are_grouped_by_image_in_their_order():
@@ -38,11 +38,3 @@ def test_a_pass_visits_every_image_once_with_the_same_arguments(images, threads)
     finally:
         torch.set_num_threads(before)
     assert sorted(visited) == list(range(images))
-
-
-def test_features_are_laid_out_with_channels_last():
-    x = torch.arange(24.0, requires_grad=True).view(1, 2, 3, 4)
-    last = to_channels_last(x)
-    assert last.shape == (1, 3, 4, 2)
-    assert last.is_contiguous()
-    assert flat(last).tolist() == x.permute(0, 2, 3, 1).flatten().tolist()

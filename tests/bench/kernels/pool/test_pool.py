@@ -44,12 +44,28 @@ def test_compiled_pooling_equals_plain_operators_to_the_bit(count, channels, hei
         assert found.stride() == wanted.stride() or min(found.shape) == 1
 
 
-def test_compiled_pooling_propagates_nonfinite_values():
-    x = maps(2, 8, 7, 9)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_compiled_pooling_in_bf16_equals_plain_operators_to_the_bit(height, width):
+    x = maps(3, 5, height, width, torch.bfloat16)
+    assert not pool.is_supported(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pool.is_supported(x)
+        found, wanted = outcome(pooled_relu, x), outcome(pool.pool_reference, x)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == b.dtype == torch.bfloat16
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_pooling_propagates_nonfinite_values(dtype):
+    x = maps(2, 8, 7, 9, dtype)
     generator = torch.Generator().manual_seed(1)
     for value in (torch.nan, torch.inf, -torch.inf, -0.0):
         x[torch.rand(x.shape, generator=generator) < 0.1] = value
-    for a, b in zip(outcome(pooled_relu, x), outcome(pool.pool_reference, x), strict=True):
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        assert pool.is_supported(x)
+        found = outcome(pooled_relu, x)
+    for a, b in zip(found, outcome(pool.pool_reference, x), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
