@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from llvmlite import ir
+from numba.core import cgutils
 from numba.core.base import BaseContext
 from numba.core.typing.context import BaseContext as TypingContext
 from numba.core.typing.templates import Signature
@@ -27,15 +28,17 @@ def _clamp(builder: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
     return x
 
 
-def _exponential(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _exponential(builder: ir.IRBuilder, x: ir.Value, quick: bool = False) -> tuple[ir.Value, ir.Value]:
     """Return (p, s), s a power of two, with exp(x) = s · p + s. exp(x) − 1 = s · p + (s − 1) is accurate near 0.
+
+    If `quick`, the Taylor series has four terms, and the relative error of p is below 2e-4.
 
     x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first omitted term is below
     half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, in the low bits.
     """
     kind = x.type
     single = isinstance(kind.element, ir.FloatType)
-    bits, mantissa, terms = (32, 23, 7) if single else (64, 52, 14)
+    bits, mantissa, terms = (32, 23, 4 if quick else 7) if single else (64, 52, 14)
     # ln 2 in two parts: k times the first is exact for every k in question.
     high = 0.693145751953125 if single else 0.6931471803691238
     low = math.log(2) - high if single else 1.9082149292705877e-10
@@ -70,6 +73,25 @@ def _tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.fdiv(less_one, builder.fadd(less_one, constant_piece(x.type, 2.0)))
 
 
+def _reciprocal(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Return 1 / x with a relative error below 2⁻¹⁴, for a piece of 16 numbers in fp32 on a machine with AVX-512."""
+    mask = ir.Constant(ir.IntType(16), 0xFFFF)
+    kind = ir.FunctionType(x.type, [x.type, x.type, mask.type])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.rcp14.ps.512")
+    return builder.call(function, [x, x, mask])
+
+
+def _quick_sigmoid(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    p, s = _exponential(builder, _clamp(builder, builder.fneg(x), 87.0), quick=True)
+    return _reciprocal(builder, builder.fadd(constant_piece(x.type, 1.0), emit_fma(builder, s, p, s)))
+
+
+def _quick_tanh(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    p, s = _exponential(builder, _clamp(builder, builder.fadd(x, x), 20.0), quick=True)
+    less_one = emit_fma(builder, s, p, builder.fsub(s, constant_piece(x.type, 1.0)))
+    return builder.fmul(less_one, _reciprocal(builder, builder.fadd(less_one, constant_piece(x.type, 2.0))))
+
+
 def _by_piece(function: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[..., ir.Value]:
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]) -> ir.Value:
         return join_pieces(builder, [function(builder, piece) for piece in split_pieces(builder, args[0])])
@@ -87,3 +109,15 @@ def sigmoid(typing: TypingContext, x: Vector) -> Intrinsic:
 def tanh(typing: TypingContext, x: Vector) -> Intrinsic:
     """Return (exp(2x) − 1) / (exp(2x) + 1), accurate to the last places also near 0."""
     return x(x), _by_piece(_tanh)
+
+
+@intrinsic
+def quick_sigmoid(typing: TypingContext, x: Vector) -> Intrinsic:
+    """Return `sigmoid` with a relative error below 3e-4: more accurate than bf16. Needs AVX-512 and pieces of 16."""
+    return x(x), _by_piece(_quick_sigmoid)
+
+
+@intrinsic
+def quick_tanh(typing: TypingContext, x: Vector) -> Intrinsic:
+    """Return `tanh` with a relative error below 3e-4, also near 0, see `quick_sigmoid`."""
+    return x(x), _by_piece(_quick_tanh)

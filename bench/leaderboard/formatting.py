@@ -40,6 +40,7 @@ from bench.evaluation.columns import (
     VARIANT,
 )
 from bench.evaluation.record_keys import OK
+from bench.kernels.diagonal_lstm.implementation_log import AMX
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.recipe_text import describe_trainings
@@ -256,12 +257,12 @@ def _kernel_notes(board: pd.DataFrame) -> list[str]:
     """Return a note for each row in which the diagonal LSTM did not run in the kernel for the row's device."""
     notes = []
     for attn, dataset, device, ran in board[[ATTN, DATASET, DEVICE, DIAGONAL_LSTM]].itertuples(index=False):
-        best = "cpu" if device == "cpu" else "triton"
+        best = ("cpu", AMX) if device == "cpu" else ("triton",)
         implementations = {} if pd.isna(ran) else dict.fromkeys(re.split("[,;] ", ran))
-        others = [name for name in implementations if name != best]
+        others = [name for name in implementations if name not in best]
         if others:
             notes.append(
-                f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, not only as {best}, "
+                f"{attn} on {dataset}: the diagonal LSTM ran as {' and '.join(others)}, not only as {best[0]}, "
                 "the kernel for this device"
             )
     return list(dict.fromkeys(notes))

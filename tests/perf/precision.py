@@ -1,6 +1,7 @@
 """Compare a training step with all questions about its images on a CPU in fp32 and in bf16.
 
-    python -m tests.perf.precision [--attn san,pan,pan-ctx,arnn] [--variant mbg] [--images 32] [--rounds 7] [--threads 1]
+    python -m tests.perf.precision [--attn san,pan,pan-ctx,arnn] [--variant mbg] [--images 32] [--rounds 7]
+        [--threads 1]
 
 The images are random, with as many digits as the variant draws. The steps alternate. The table has the medians of their
 processor times, and the median of the ratios of the rounds.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from bench.kernels.diagonal_lstm import reference, torch_packed
-from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, record_implementation
+from bench.kernels.diagonal_lstm import amx, reference, torch_packed
+from bench.kernels.diagonal_lstm.implementation_log import AMX, ImplementationError, record_implementation
 from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
 from bench.kernels.transforms import assume_constant_result, in_func_transform
 
@@ -74,8 +74,9 @@ def diagonal_lstm(
     """Return the states of the left and right LSTM (ARNN §3.1, Eq. 8) in each cell of a map, or a readout of them.
 
     States are computed in the dtype of the kernels, also under autocast, because rounding errors would accumulate.
-    `triton` is an exception: it always sums in fp32, but multiplies in bf16 under autocast to bf16, and in tf32 if
-    `torch.set_float32_matmul_precision` allows it.
+    There are two exceptions, which always sum in fp32. `triton` multiplies in bf16 under autocast to bf16, and in tf32
+    if `torch.set_float32_matmul_precision` allows it. `cpu` multiplies in bf16 under autocast to bf16 if the processor
+    has AMX; records call this implementation `amx`.
 
     Args:
         context: (B, C, m, n), the local context X^c.
@@ -101,8 +102,11 @@ def diagonal_lstm(
     if context.numel() == 0:
         chosen = FALLBACK
     t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
+    is_half = _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
+    if chosen == "cpu" and dtype == torch.float32 and is_half and amx.supports(channels, t):
+        chosen, dtype = AMX, torch.bfloat16
     if chosen == "triton":
-        if _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16:
+        if is_half:
             dtype = torch.bfloat16
         problem = describe_triton_problem(device, dtype, m, n, channels, t, t if readout is None else readout.shape[1])
         if problem:
@@ -115,7 +119,8 @@ def diagonal_lstm(
         if readout is None:
             readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
         kernels = kernel_x.to(dtype), kernel_h.to(dtype)
-        return IMPLEMENTATIONS[chosen](context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
+        compute = amx.diagonal_lstm if chosen == AMX else IMPLEMENTATIONS[chosen]
+        return compute(context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
 
 
 @assume_constant_result  # torch.compile calls it once, without tracing it

@@ -38,6 +38,13 @@ def to_lanes(x: np.ndarray, first: int, used: int, lanes: int, cells: int, chann
 
 
 @compiled
+def from_lanes(source: np.ndarray, first: int, used: int, lanes: int, count: int, out: np.ndarray) -> None:
+    """Write `count` numbers of each image of a group, given as (count, L), to `out`, of B images."""
+    for b in range(0, used, PIECE):
+        transpose(source, b, lanes, count, min(PIECE, used - b), out, (first + b) * count, count)
+
+
+@compiled
 def add_from_lanes(
     one: np.ndarray, two: np.ndarray, first: int, used: int, lanes: int, cells: int, channels: int, out: np.ndarray
 ) -> None:

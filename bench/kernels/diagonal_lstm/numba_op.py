@@ -7,7 +7,6 @@ bits of the results.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,24 +16,21 @@ from torch.nn.functional import pad
 from bench.kernels import numba_simd
 from bench.kernels.buffer_pool import POOL
 from bench.kernels.diagonal_lstm import numba_backward, numba_forward, numba_layout
-from bench.kernels.diagonal_lstm.first_order import refuse_second
+from bench.kernels.diagonal_lstm.cpu_operator import (
+    GroupTask,
+    array,
+    by_gate,
+    by_unit,
+    call,
+    interleave_four_rows,
+    register_gradients,
+    sum_groups,
+)
 from bench.kernels.diagonal_lstm.numba_gemm import BLOCK, KEPT, padded
 from bench.kernels.numba_simd import PIECE
 from bench.kernels.thread_pool import run_in_threads
 
 DTYPES = (torch.float32, torch.float64)
-
-
-class GroupTask(NamedTuple):
-    """One direction over a group of images."""
-
-    direction: int  # 0 left, 1 right
-    group: int
-    first: int  # image
-    lanes: int
-    used: int  # images
-    kept: slice  # of the numbers saved for the backward pass
-    map: slice  # of the numbers of the maps of all groups
 
 
 def groups(batch: int, dtype: torch.dtype) -> Iterator[tuple[int, int]]:
@@ -87,32 +83,12 @@ def _saved_size(context: Tensor, t: int) -> int:
 def _maps_of_groups(context: Tensor, plan: list[GroupTask], out: np.ndarray) -> None:
     """Write the maps of all groups to `out`."""
     _, channels, m, n = context.shape
-    x = _array(context.permute(0, 2, 3, 1).flatten())
+    x = array(context.permute(0, 2, 3, 1).flatten())
 
     def copy(task: GroupTask) -> None:
         numba_layout.to_lanes(x, task.first, task.used, task.lanes, m * n, channels, out[task.map])
 
     run_in_threads([partial(copy, task) for task in plan if not task.direction])
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().contiguous().numpy()
-
-
-def _by_unit(gates: Tensor, dim: int) -> Tensor:
-    """Return gates in the order (gate, unit) as (unit, gate), along `dim`."""
-    return torch.unflatten(gates, dim, (4, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
-
-
-def _by_gate(gates: Tensor, dim: int) -> Tensor:
-    """Return gates in the order (unit, gate) as (gate, unit), along `dim`."""
-    return torch.unflatten(gates, dim, (-1, 4)).transpose(dim, dim + 1).flatten(dim, dim + 1)
-
-
-def _interleave_four_rows(rows: Tensor) -> np.ndarray:
-    """Return (2, R, S) as (2, R′/4 · S · 4): the S columns of each four rows, padded with zeros."""
-    rows = pad(rows, (0, 0, 0, -rows.shape[1] % 4))
-    return _array(rows.unflatten(1, (-1, 4)).transpose(2, 3).flatten(1))
 
 
 @torch.library.custom_op("bench::diagonal_lstm_cpu", mutates_args=(), device_types="cpu")
@@ -121,12 +97,12 @@ def operator(
 ) -> tuple[Tensor, Tensor]:
     """Return readout · h (2, B, p, m, n), and if `keep`, the values that the backward pass needs (otherwise empty)."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
-    plan, dtype = tasks(context, t), _array(context[:0]).dtype
+    plan, dtype = tasks(context, t), array(context[:0]).dtype
     weights, shown = (
-        _interleave_four_rows(_by_unit(torch.cat([kernel_x, kernel_h], 2), 1)),
-        _interleave_four_rows(readout),
+        interleave_four_rows(by_unit(torch.cat([kernel_x, kernel_h], 2), 1)),
+        interleave_four_rows(readout),
     )
-    biases = _array(_by_unit(bias, 2))
+    biases = array(by_unit(bias, 2))
     out = context.new_empty(2, batch, p, m, n)
     kept = POOL.take(_saved_size(context, t) if keep else 0, dtype)
     x = kept[-_map_size(context) :] if keep else POOL.take(_map_size(context), dtype)
@@ -173,12 +149,12 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
-    saved, given = _array(kept), _array(grad)
+    saved, given = array(kept), array(grad)
     x = saved[-_map_size(context) :]
-    kernel = _by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
+    kernel = by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
     size = padded(kernel.shape[2], BLOCK)
-    weights = _interleave_four_rows(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
-    shown = _interleave_four_rows(readout.transpose(1, 2))
+    weights = interleave_four_rows(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))
+    shown = interleave_four_rows(readout.transpose(1, 2))
     plan = tasks(context, t)
     count = len(plan) // 2
     d_maps = POOL.take(2 * x.size, x.dtype).reshape(2, -1)
@@ -215,22 +191,14 @@ def gradients(
 
     run_in_threads([partial(piece, task) for task in plan])
     run_in_threads([partial(add_directions, task) for task in plan if not task.direction])
-    d_kernel = _by_gate(_sum_groups(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
+    d_kernel = by_gate(sum_groups(d_kernel)[:, : kernel.shape[2]].transpose(1, 2), 1)
     return (
         d_context.permute(0, 3, 1, 2),
-        _by_gate(d_bias, 2),
+        by_gate(d_bias, 2),
         d_kernel[:, :, :channels].contiguous(),
         d_kernel[:, :, channels:].contiguous(),
-        _sum_groups(d_readout),
+        sum_groups(d_readout),
     )
-
-
-def _sum_groups(parts: Tensor) -> Tensor:
-    """Return the sum over the groups, in a fixed order."""
-    result = parts[0].clone()
-    for part in parts[1:]:
-        result += part
-    return result
 
 
 @gradients.register_fake
@@ -253,28 +221,9 @@ def _(
     )
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    context, _, kernel_x, kernel_h, readout, _ = inputs
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(context, kernel_x, kernel_h, readout, output[1])
-
-
-def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return (None,) * 6
-    wanted = ctx.needs_input_grad[4]
-    *found, d_readout = gradients(grad, *ctx.saved_tensors, wanted)
-    return (*found, d_readout if wanted else None, None)
-
-
-operator.register_autograd(_backward, setup_context=_save)
-gradients.register_autograd(refuse_second)
+register_gradients(operator, gradients)
 
 
 def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
     """Return the states, see `bench.kernels.diagonal_lstm.diagonal_lstm`. Differentiable once."""
-    arguments = (context, bias, kernel_x, kernel_h, readout)
-    keep = torch.is_grad_enabled() and any(a.requires_grad for a in arguments)
-    states: Tensor = operator(*arguments, keep)[0]
-    return states
+    return call(operator, context, bias, kernel_x, kernel_h, readout)

@@ -26,6 +26,16 @@ def test_map_of_a_group_has_an_image_in_each_lane(group, dtype):
     assert (found[:, :, used:] == 0).all()
 
 
+def test_numbers_of_a_group_are_written_to_its_images_only(group):
+    used, lanes, count = group
+    source = np.random.default_rng(0).random((count, lanes))
+    out = np.full((FIRST + used + 1, count), -1.0)
+    numba_layout.from_lanes(source.ravel(), FIRST, used, lanes, count, out.ravel())
+    np.testing.assert_array_equal(out[FIRST : FIRST + used], source[:, :used].T)
+    assert (out[:FIRST] == -1).all()
+    assert (out[-1] == -1).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sum_of_two_maps_is_written_to_the_images_of_the_group_only(group, dtype):
     used, lanes, channels = group

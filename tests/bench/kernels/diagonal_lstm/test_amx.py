@@ -1,0 +1,65 @@
+"""When the diagonal LSTM multiplies in bf16 by AMX, and its self-test."""
+
+import pytest
+import torch
+
+from bench.kernels.diagonal_lstm import amx, amx_op, diagonal_lstm, relative_error
+from bench.kernels.diagonal_lstm.implementation_log import record_implementations
+from tests.bench.kernels.diagonal_lstm.amx_cases import BOUND, arguments, exact, slope_of
+
+
+def ran(inputs, name=None, dtype=torch.bfloat16, **kinds):
+    """Return the names of the implementations that run under autocast."""
+    names: set[str] = set()
+    with record_implementations(names), torch.autocast("cpu", dtype, **kinds):
+        diagonal_lstm(*inputs[:4], name, inputs[4])
+    return names
+
+
+def singles(inputs):
+    return [x.detach().float().requires_grad_() for x in inputs]
+
+
+def test_amx_runs_under_autocast_to_bf16_only():
+    inputs = singles(arguments(3, 4, 2))
+    assert ran(inputs) == ran(inputs, "cpu") == {"amx"}
+    assert ran(inputs, "packed") == {"packed"}
+    assert ran(inputs, enabled=False) == {"cpu"}
+    assert ran(inputs, dtype=torch.float16) == {"cpu"}
+    assert ran([x.double() for x in inputs]) == {"cpu"}
+    assert ran(singles(arguments(3, 4, 2, channels=24))) == {"cpu"}
+    assert ran(singles(arguments(3, 4, 2, t=16))) == {"cpu"}
+
+
+def test_result_under_autocast_is_in_fp32_and_so_are_the_gradients():
+    inputs = singles(arguments(3, 4, 5))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = diagonal_lstm(*inputs[:4], None, inputs[4])
+    found = torch.autograd.grad((out * slope_of(out)).sum(), inputs)
+    assert {x.dtype for x in (out, *found)} == {torch.float32}
+    right, doubled = exact(inputs)
+    wanted = torch.autograd.grad((right * slope_of(right)).sum(), doubled)
+    for k, pair in enumerate(zip((out, *found), (right, *wanted), strict=True)):
+        assert relative_error(*pair) < BOUND, k
+
+
+@pytest.fixture
+def fresh_self_test():
+    amx.works.cache_clear()
+    yield
+    amx.works.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_self_test")
+def test_self_test_passes_on_this_machine():
+    assert amx.supports(32, 32)
+    assert not amx.supports(32, 33)
+
+
+@pytest.mark.usefixtures("fresh_self_test")
+def test_wrong_results_are_detected_and_computed_in_fp32(monkeypatch):
+    right = amx_op.diagonal_lstm
+    monkeypatch.setattr(amx_op, "diagonal_lstm", lambda *given: 1.1 * right(*given))
+    with pytest.warns(RuntimeWarning, match=r"AMX does not work here \(its error is .*computed in fp32"):
+        assert not amx.supports(32, 32)
+    assert ran(singles(arguments(3, 4, 2))) == {"cpu"}
