@@ -285,7 +285,7 @@ COLUMNS = (
     shared_setting(BACKGROUNDS, "Source of the photographs, if the images have any."),
     Column(DEVICE, "Name of the GPU, or “cpu”.", report_heading="device", setting=True),
     shared_setting(HARDWARE, "Name of the GPU, or the processor and the number of threads."),
-    Column(PRECISION, "Number format of matrix products and convolutions.", report_heading="precision", setting=True),
+    shared_setting(PRECISION, "Number format of matrix products and convolutions."),
     Column(
         CAPTURE,
         "How a training step runs: “eager”, or “graph” for a CUDA graph.",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.common.uniform_map import is_below_uniform
-from bench.config import DEFAULT_BASELINE, training_stages
+from bench.config import DEFAULT_BASELINE, PRECISIONS, training_stages
 from bench.evaluation.column import BOUNDS, Column, reorder
 from bench.evaluation.columns import (
     ACCURACY,
@@ -28,6 +28,7 @@ from bench.evaluation.columns import (
     DIGITS,
     MASK_CORRECTNESS,
     NOTE,
+    PRECISION,
     PUBLISHED_SOURCE,
     QUERIES,
     RANK,
@@ -40,7 +41,6 @@ from bench.evaluation.columns import (
     VARIANT,
 )
 from bench.evaluation.record_keys import OK
-from bench.kernels.diagonal_lstm.implementation_log import AMX
 from bench.leaderboard.aggregate import GROUP_KEY
 from bench.leaderboard.missing_differences import explain_missing_differences
 from bench.leaderboard.recipe_text import describe_trainings
@@ -170,7 +170,8 @@ def _text_cells(board: pd.DataFrame, letters: dict[str, str], markdown: bool) ->
         if column.name == RECIPE and len(letters) > 1:  # first, because ranks are among the rows of one recipe
             columns.insert(0, (heading, [letters[recipe] for recipe in board[RECIPE]]))
             continue
-        hidden = column.name == STATUS and (board[STATUS] == OK).all()
+        usual = {STATUS: OK, PRECISION: PRECISIONS[0]}.get(column.name)
+        hidden = usual is not None and (board[column.name] == usual).all()
         cells = [] if hidden else _cells(board[column.name], column)
         if column.name == MASK_CORRECTNESS and not markdown:
             below = _find_below_uniform(board)
@@ -257,7 +258,7 @@ def _kernel_notes(board: pd.DataFrame) -> list[str]:
     """Return a note for each row in which the diagonal LSTM did not run in the kernel for the row's device."""
     notes = []
     for attn, dataset, device, ran in board[[ATTN, DATASET, DEVICE, DIAGONAL_LSTM]].itertuples(index=False):
-        best = ("cpu", AMX) if device == "cpu" else ("triton",)
+        best = ("cpu", "amx") if device == "cpu" else ("triton",)
         implementations = {} if pd.isna(ran) else dict.fromkeys(re.split("[,;] ", ran))
         others = [name for name in implementations if name not in best]
         if others:

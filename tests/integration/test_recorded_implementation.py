@@ -80,13 +80,14 @@ def test_board_notes_rows_that_used_a_slower_implementation():
             result("arnn-ind", device=h100, diagonal_lstm="triton"),
             result("brnn2", diagonal_lstm="cpu"),
             result("brnn3", diagonal_lstm="cpu"),
+            result("unet3-arnn", diagonal_lstm="amx"),
             result("brnn3", seed=1, diagonal_lstm="reference"),
             result("unet2-arnn"),
             result("san", diagonal_lstm=None),
         ]
     )
     told = dict(zip(board["attn"], board["diagonal_lstm"].fillna(""), strict=True))
-    expected = {"arnn": "packed, triton", "arnn-ind": "triton", "brnn2": "cpu", "brnn3": "cpu; reference"}
+    expected = {"arnn": "packed, triton", "arnn-ind": "triton", "brnn2": "cpu", "brnn3": "cpu; reference", "unet3-arnn": "amx"}
     assert told == {**expected, "unet2-arnn": "", "san": ""}
     notes = [line for line in to_text(board).splitlines() if "diagonal LSTM" in line]
     assert len(notes) == 2

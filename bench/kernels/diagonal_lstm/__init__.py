@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import amx, reference, torch_packed
-from bench.kernels.diagonal_lstm.implementation_log import AMX, ImplementationError, record_implementation
+from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, record_implementation
 from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
 from bench.kernels.transforms import assume_constant_result, in_func_transform
 
@@ -104,7 +104,7 @@ def diagonal_lstm(
     t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
     is_half = _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
     if chosen == "cpu" and dtype == torch.float32 and is_half and amx.supports(channels, t):
-        chosen, dtype = AMX, torch.bfloat16
+        chosen, dtype = amx.NAME, torch.bfloat16
     if chosen == "triton":
         if is_half:
             dtype = torch.bfloat16
@@ -119,7 +119,7 @@ def diagonal_lstm(
         if readout is None:
             readout = torch.eye(t, dtype=dtype, device=device).expand(2, t, t)
         kernels = kernel_x.to(dtype), kernel_h.to(dtype)
-        compute = amx.diagonal_lstm if chosen == AMX else IMPLEMENTATIONS[chosen]
+        compute = amx.diagonal_lstm if chosen == amx.NAME else IMPLEMENTATIONS[chosen]
         return compute(context.to(dtype), bias.to(kernel_h.dtype), *kernels, readout.to(dtype))
 
 

@@ -11,6 +11,9 @@ from bench.kernels.diagonal_lstm import reference
 from bench.kernels.diagonal_lstm.self_test import problem_with
 from bench.kernels.transforms import assume_constant_result
 
+NAME = "amx"
+"""The name in records."""
+
 TOLERANCE = 1e-2
 """Largest relative error of values and of each gradient that the self-test accepts."""
 

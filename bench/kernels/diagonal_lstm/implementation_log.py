@@ -5,9 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-AMX = "amx"
-"""The name of the implementation `cpu` in records, if it multiplies in bf16 by AMX."""
-
 
 class ImplementationError(ValueError):
     """The requested implementation does not exist, or cannot run here."""

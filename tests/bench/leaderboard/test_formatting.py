@@ -91,6 +91,15 @@ def test_each_data_set_has_a_table_and_one_line_of_shared_settings():
     assert "uniform map 0.024" in to_text(build_board([result(mask_correctness_uniform=0.024), result("san")]))
 
 
+def test_a_precision_other_than_fp32_is_shown():
+    half = result("pan", precision="bf16")
+    assert "precision" not in to_text(build_board([result()]))
+    assert to_text(build_board([half])).split("\n\n")[0].endswith("; precision bf16")
+    head, *lines = to_text(build_board([result(), half])).split("\n\n")[1].splitlines()
+    assert "precision" in head
+    assert sorted(word for line in lines for word in line.split() if word in ("fp32", "bf16")) == ["bf16", "fp32"]
+
+
 def test_a_mask_correctness_below_the_uniform_map_is_marked_in_a_terminal_only():
     made = [result(name, mask_correctness=share, mask_correctness_uniform=0.05) for name, share in MASKS.items()]
     board = build_board([*made, result("none", mask_correctness=None, mask_correctness_uniform=None)])
