@@ -7,7 +7,7 @@ product over all cells, computed for a few cells at a time while they are in the
 import numpy as np
 
 from bench.kernels.diagonal_lstm.amx_gemm import add_block, load_block, store_block
-from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product, transpose
+from bench.kernels.diagonal_lstm.numba_gemm import KEPT, compiled, copy, product, transpose, write_sums
 from bench.kernels.numba_exponentials import quick_tanh
 from bench.kernels.numba_simd import fma, load, splat, store
 from bench.kernels.numba_tiles import DEPTH, configure_tiles, release_tiles, split_pairs, store_pairs
@@ -216,13 +216,7 @@ def backward(
                 waiting = 0
     add_weight_gradients(rows, columns, words_of_columns, across, words_across, waiting, d_weights)
     release_tiles()
-    for b in range(used):
-        for r in range(4 * t):
-            d_bias[first + b, r] = sums[r * lanes + b]
-    for q in range(learnt):
-        for u in range(t):
-            at = (q * t + u) * lanes
-            d_readout[q, u] = readouts[at : at + lanes].sum()
+    write_sums(sums, readouts, first, used, lanes, d_bias, d_readout)
 
 
 def workspace_size(lanes: int, n: int, channels: int, t: int, shown: int) -> int:

@@ -11,6 +11,7 @@ from bench.kernels.buffer_pool import POOL
 from bench.kernels.diagonal_lstm import amx_backward, amx_forward, numba_layout
 from bench.kernels.diagonal_lstm.cpu_operator import (
     GroupTask,
+    add_directions,
     by_gate,
     by_unit,
     call,
@@ -163,13 +164,8 @@ def gradients(
             d_readout[task.group, d].numpy(),
         )
 
-    def add_directions(task: GroupTask) -> None:
-        left, right = (d_map[task.map] for d_map in d_maps)
-        where = (task.first, task.used, task.lanes, m * n, channels)
-        numba_layout.add_from_lanes(left, right, *where, d_context.numpy().ravel())
-
     run_in_threads([partial(piece, task) for task in plan])
-    run_in_threads([partial(add_directions, task) for task in plan if not task.direction])
+    add_directions(context, plan, d_maps, d_context)
     d_kernel = by_gate(sum_groups(d_kernel), 1).to(kernel_x.dtype)
     return (
         d_context.permute(0, 3, 1, 2).to(context.dtype),
@@ -177,26 +173,6 @@ def gradients(
         d_kernel[:, :, :channels].contiguous(),
         d_kernel[:, :, channels:].contiguous(),
         sum_groups(d_readout).to(readout.dtype),
-    )
-
-
-@gradients.register_fake
-def _(
-    grad: Tensor,
-    context: Tensor,
-    kernel_x: Tensor,
-    kernel_h: Tensor,
-    readout: Tensor,
-    kept: Tensor,
-    with_readout: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    batch, channels, m, n = context.shape
-    return (
-        context.new_empty(batch, m, n, channels).permute(0, 3, 1, 2),
-        grad.new_empty(2, batch, kernel_h.shape[1]),
-        context.new_empty(kernel_x.shape),
-        context.new_empty(kernel_h.shape),
-        context.new_empty(2, readout.shape[1] if with_readout else 0, readout.shape[2]),
     )
 
 

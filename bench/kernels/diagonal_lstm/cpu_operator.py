@@ -1,5 +1,6 @@
 """What the compiled diagonal LSTMs of the CPU, `numba_op` and `amx_op`, have in common."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bench.kernels.diagonal_lstm import numba_layout
 from bench.kernels.diagonal_lstm.first_order import refuse_second
+from bench.kernels.thread_pool import run_in_threads
 
 
 class GroupTask(NamedTuple):
@@ -51,6 +54,45 @@ def sum_groups(parts: Tensor) -> Tensor:
     return result
 
 
+def add_directions(context: Tensor, plan: list[GroupTask], d_maps: np.ndarray, d_context: Tensor) -> None:
+    """Write the sum of the gradients of both directions to `d_context` (B, m, n, C).
+
+    Args:
+        context: (B, C, m, n).
+        plan: the tasks.
+        d_maps: (2, ·), the gradients in the maps of all groups; the first becomes the sum.
+        d_context: output.
+    """
+    _, channels, m, n = context.shape
+
+    def add(task: GroupTask) -> None:
+        left, right = (d_map[task.map] for d_map in d_maps)
+        where = (task.first, task.used, task.lanes, m * n, channels)
+        numba_layout.add_from_lanes(left, right, *where, d_context.numpy().ravel())
+
+    run_in_threads([partial(add, task) for task in plan if not task.direction])
+
+
+def fake_gradients(
+    grad: Tensor,
+    context: Tensor,
+    kernel_x: Tensor,
+    kernel_h: Tensor,
+    readout: Tensor,
+    kept: Tensor,
+    with_readout: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return gradients of the right shapes, dtypes and strides, without values."""
+    batch, channels, m, n = context.shape
+    return (
+        context.new_empty(batch, m, n, channels).permute(0, 3, 1, 2),
+        grad.new_empty(2, batch, kernel_h.shape[1]),
+        context.new_empty(kernel_x.shape),
+        context.new_empty(kernel_h.shape),
+        context.new_empty(2, readout.shape[1] if with_readout else 0, readout.shape[2]),
+    )
+
+
 def register_gradients(operator: Any, gradients: Any) -> None:
     """Register the gradients of an operator, both as in `numba_op`. They cannot be differentiated again."""
 
@@ -67,6 +109,7 @@ def register_gradients(operator: Any, gradients: Any) -> None:
         *found, d_readout = gradients(grad, *ctx.saved_tensors, wanted)
         return (*found, d_readout if wanted else None, None)
 
+    gradients.register_fake(fake_gradients)
     operator.register_autograd(backward, setup_context=save)
     gradients.register_autograd(refuse_second)
 

@@ -16,6 +16,7 @@ from bench.kernels.diagonal_lstm.numba_gemm import (
     copy,
     padded,
     product,
+    write_sums,
 )
 from bench.kernels.numba_exponentials import tanh
 from bench.kernels.numba_simd import fma, load, splat, store
@@ -152,13 +153,7 @@ def backward(
                 add_weight_gradients(strip, rows, columns, waiting, d_weights)
                 waiting = 0
     add_weight_gradients(strip, rows, columns, waiting, d_weights)
-    for b in range(used):
-        for r in range(4 * t):
-            d_bias[first + b, r] = sums[r * lanes + b]
-    for q in range(learnt):
-        for u in range(t):
-            at = (q * t + u) * lanes
-            d_readout[q, u] = readouts[at : at + lanes].sum()
+    write_sums(sums, readouts, first, used, lanes, d_bias, d_readout)
 
 
 def workspace_size(lanes: int, n: int, channels: int, t: int, shown: int) -> int:

@@ -65,6 +65,31 @@ def copy(width: tuple[int, ...], source: np.ndarray, start: int, out: np.ndarray
 
 
 @compiled
+def write_sums(
+    sums: np.ndarray, readouts: np.ndarray, first: int, used: int, lanes: int, d_bias: np.ndarray, d_readout: np.ndarray
+) -> None:
+    """Write the gradients of bias and readout of a group.
+
+    Args:
+        sums: (4t, L), summed over cells.
+        readouts: (p, t, L), summed over cells.
+        first: the first image of the group.
+        used: number of its images.
+        lanes: L.
+        d_bias: output, (B, 4t).
+        d_readout: output, (p, t); or (0, t), if it is not needed.
+    """
+    for b in range(used):
+        for r in range(d_bias.shape[1]):
+            d_bias[first + b, r] = sums[r * lanes + b]
+    t = d_readout.shape[1]
+    for q in range(len(d_readout)):
+        for u in range(t):
+            at = (q * t + u) * lanes
+            d_readout[q, u] = readouts[at : at + lanes].sum()
+
+
+@compiled
 def transpose(
     source: np.ndarray, offset: int, stride: int, rows: int, columns: int, out: np.ndarray, to: int, step: int
 ) -> None:
