@@ -87,7 +87,13 @@ def test_board_notes_rows_that_used_a_slower_implementation():
         ]
     )
     told = dict(zip(board["attn"], board["diagonal_lstm"].fillna(""), strict=True))
-    expected = {"arnn": "packed, triton", "arnn-ind": "triton", "brnn2": "cpu", "brnn3": "cpu; reference", "unet3-arnn": "amx"}
+    expected = {
+        "arnn": "packed, triton",
+        "arnn-ind": "triton",
+        "brnn2": "cpu",
+        "brnn3": "cpu; reference",
+        "unet3-arnn": "amx",
+    }
     assert told == {**expected, "unet2-arnn": "", "san": ""}
     notes = [line for line in to_text(board).splitlines() if "diagonal LSTM" in line]
     assert len(notes) == 2
