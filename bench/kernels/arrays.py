@@ -10,6 +10,11 @@ def to_channels_last(x: Tensor) -> Tensor:
     return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
+def array(x: Tensor) -> np.ndarray:
+    """Return a tensor as an array, which shares its memory if it is contiguous."""
+    return x.detach().contiguous().numpy()
+
+
 def flat(x: Tensor) -> np.ndarray:
     """Return a tensor as a flat array, which shares its memory if it is contiguous. bf16 becomes u2, its bits."""
     numbers = x.detach().contiguous().view(-1)

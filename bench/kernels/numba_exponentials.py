@@ -33,8 +33,8 @@ def _exponential(builder: ir.IRBuilder, x: ir.Value, quick: bool = False) -> tup
 
     If `quick`, the Taylor series has four terms, and the relative error of p is below 2e-4.
 
-    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series, whose first omitted term is below
-    half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, in the low bits.
+    x = k ln 2 + r with |r| ≤ ½ ln 2, s = 2ᵏ, and p = exp(r) − 1 by its Taylor series. Unless `quick`, its first omitted
+    term is below half a unit in the last place. Adding 1½ · 2^(mantissa bits) rounds to an integer, in the low bits.
     """
     kind = x.type
     single = isinstance(kind.element, ir.FloatType)

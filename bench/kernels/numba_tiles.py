@@ -19,6 +19,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.base import BaseContext
+from numba.core.errors import TypingError
 from numba.core.typing.context import BaseContext as TypingContext
 
 from bench.kernels.numba_bf16 import emit_rounding
@@ -50,6 +51,16 @@ def tiles_available() -> bool:
     if not sys.platform.startswith("linux") or not (features.get("amx-tile") and features.get("amx-bf16")):
         return False
     return bool(features.get("avx512f")) and ctypes.CDLL(None).syscall(*PERMISSION) == 0
+
+
+def require_tiles() -> None:
+    """Ask for the use of tiles in this process. Without it, the first instruction would end the process.
+
+    Raises:
+        RuntimeError: they are not available.
+    """
+    if not tiles_available():
+        raise RuntimeError("this processor or operating system has no tiles of AMX in bf16")
 
 
 def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> None:
@@ -176,8 +187,13 @@ def split_pairs(
     even: types.Integer,
     odd: types.Integer,
 ) -> Intrinsic:
-    """Copy the pairs of L lanes at array[offset:]: the first of each to out[even:], the second to out[odd:]."""
+    """Copy the pairs of L lanes at array[offset:]: the first of each to out[even:], the second to out[odd:].
+
+    L is a multiple of 16.
+    """
     count = len(width)
+    if count % ROWS:
+        raise TypingError(f"pairs of {count} lanes: give a multiple of {ROWS}")
 
     def emit(context: BaseContext, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         words, halves = ir.VectorType(WORD, ROWS), ir.VectorType(HALF, ROWS)

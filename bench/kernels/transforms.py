@@ -47,10 +47,10 @@ def is_feature(numbers: Tensor) -> bool:
     """Return whether this is a plain tensor on the CPU in fp32, or in bf16 under autocast."""
     if is_single(numbers):
         return True
-    return type(numbers) is Tensor and numbers.dtype == torch.bfloat16 and numbers.is_cpu and _casts_on_cpu()
+    return type(numbers) is Tensor and numbers.dtype == torch.bfloat16 and numbers.is_cpu and casts_on_cpu()
 
 
-def _casts_on_cpu() -> bool:
+def casts_on_cpu() -> bool:
     """Return whether autocast to bf16 is on for the CPU."""
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.compute import ComputeConfig
 from bench.evaluation.columns import DIAGONAL_LSTM
 from bench.evaluation.record_keys import BEST_EPOCH
-from bench.kernels.diagonal_lstm import IMPLEMENTATIONS
+from bench.kernels.diagonal_lstm import RECORDED
 from bench.training.epoch import EpochState
 
 
@@ -80,7 +80,7 @@ def require_valid_state(tensors: Mapping[str, Tensor], values: TrainerState, lim
         part, _, own_name = name.partition("/")
         if part in ("model", "best") and own_name not in limits.nonfinite_buffers and not value.isfinite().all():
             raise ValueError(f"{name} has values that are not finite")
-    if not set(values.get(DIAGONAL_LSTM, [])) <= set(IMPLEMENTATIONS):
+    if not set(values.get(DIAGONAL_LSTM, [])) <= RECORDED:
         raise ValueError("it names an unknown implementation of the diagonal LSTM")
     if limits.best_epoch < best and not any(name.startswith("best/") for name in tensors):
         raise ValueError("the best weights are missing")

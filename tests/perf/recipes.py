@@ -12,10 +12,10 @@ measured with one question per image. The output has the interpolated steps and 
 without the time of validation, and the accuracies in between. A recipe is "fast", "one" (fast as in version 0.1, with
 one question per image), or fast with changes, such as "lr=0.006+questions=3". --init is a run of the same mechanism
 that gives the initial weights. --runs stores the runs, as `bench run` does, and their curves, so the same command
-resumes after an interruption. --out stores each curve as a file, from which --figure draws accuracy over time, and
---minutes prints the accuracy of all curves after the same processor time. A curve that ends earlier counts with its
-last value, in brackets. In the middle of a curve the learning rate is still high: a run that is planned for this time
-would be better there.
+resumes after an interruption. --out stores each curve as a file, from which --figure draws accuracy over time (fp32
+only), and --minutes prints the accuracy of all curves after the same processor time. A curve that ends earlier counts
+with its last value, in brackets. In the middle of a curve the learning rate is still high: a run that is planned for
+this time would be better there.
 """
 
 import argparse
@@ -244,6 +244,8 @@ def main() -> None:
         if not curves:
             parser.error("--figure and --minutes read the curves in --out, and there are none")
         if options.figure:
+            if all(curve.get("precision", "fp32") != "fp32" for curve in curves):
+                parser.error(f"--figure draws curves in fp32, and {options.out} has none")
             draw(curves, options.figure)
         if options.minutes:
             try:

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
@@ -14,7 +13,7 @@ from torch.autograd import forward_ad
 
 from bench.kernels.diagonal_lstm import amx, reference, torch_packed
 from bench.kernels.diagonal_lstm.implementation_log import ImplementationError, record_implementation
-from bench.kernels.diagonal_lstm.self_test import example, problem_with, relative_error
+from bench.kernels.diagonal_lstm.self_test import example, in_new_thread, problem_with, read_out, relative_error
 from bench.kernels.transforms import assume_constant_result, in_func_transform
 
 __all__ = ["ImplementationError", "diagonal_lstm", "example", "relative_error"]
@@ -27,15 +26,6 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 PRODUCTS = {"bf16x6": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
 """Largest relative error that the self-test of `triton` accepts, by the precision of its products."""
-
-
-def _read_out(states: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Return an implementation with a readout, from one that returns the states h."""
-
-    def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
-        return torch.einsum("dpt,dbtij->dbpij", readout, states(context, bias, kernel_x, kernel_h))
-
-    return diagonal_lstm
 
 
 def _compiled(*arguments: Tensor) -> Tensor:
@@ -52,12 +42,15 @@ def _launched(*arguments: Tensor) -> Tensor:
 
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "cpu": _compiled,
-    "packed": _read_out(torch_packed.diagonal_lstm),
-    "reference": _read_out(reference.diagonal_lstm),
+    "packed": read_out(torch_packed.diagonal_lstm),
+    "reference": read_out(reference.diagonal_lstm),
     "triton": _launched,
 }
 """`cpu` is compiled by numba for fp32 and fp64 on the CPU; `triton` takes fp32 and bf16 on CUDA. The others are PyTorch
 operators for any device and dtype: `packed` is faster, `reference` is simpler."""
+
+RECORDED = frozenset({*IMPLEMENTATIONS, amx.NAME})
+"""The names that records may contain."""
 
 FALLBACK = "packed"
 """The implementation that is used if no compiled one is available."""
@@ -103,7 +96,7 @@ def diagonal_lstm(
         chosen = FALLBACK
     t, (_, channels, m, n) = kernel_h.shape[2] // 2, context.shape
     is_half = _is_cast(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
-    if chosen == "cpu" and dtype == torch.float32 and is_half and amx.supports(channels, t):
+    if chosen == "cpu" and dtype == torch.float32 and is_half and amx.supports_sizes(channels, t) and amx.works():
         chosen, dtype = amx.NAME, torch.bfloat16
     if chosen == "triton":
         if is_half:
@@ -289,10 +282,7 @@ def triton_self_test(
 
 def _self_test(name: str, device: torch.device, dtype: torch.dtype, tolerance: float, sizes: dict[str, int]) -> str:
     both = IMPLEMENTATIONS[name], IMPLEMENTATIONS["reference"]
-    with ThreadPoolExecutor(
-        1
-    ) as executor:  # a new thread has none of the caller's modes, such as autocast or inference
-        return executor.submit(problem_with, *both, device, dtype, tolerance, sizes).result()
+    return in_new_thread(problem_with, *both, device, dtype, tolerance, sizes)
 
 
 @assume_constant_result

@@ -1,18 +1,20 @@
 """Whether the diagonal LSTM can multiply in bf16 by AMX on this machine."""
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from bench.kernels.diagonal_lstm import reference
-from bench.kernels.diagonal_lstm.self_test import problem_with
+from bench.kernels.diagonal_lstm.self_test import in_new_thread, problem_with, read_out
 from bench.kernels.transforms import assume_constant_result
 
 NAME = "amx"
 """The name in records."""
+
+MULTIPLE = 32
+"""Channels and units are multiples of this."""
 
 TOLERANCE = 1e-2
 """Largest relative error of values and of each gradient that the self-test accepts."""
@@ -28,26 +30,29 @@ def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Ten
     return amx_op.diagonal_lstm(context, bias, kernel_x, kernel_h, readout)
 
 
-@assume_constant_result
-def supports(channels: int, t: int) -> bool:
-    """Return whether AMX can be used for C channels and t units on this machine, where numba works."""
-    from bench.kernels.diagonal_lstm import amx_op
+def supports_sizes(channels: int, t: int) -> bool:
+    """Return whether C channels and t units are supported: multiples of 32."""
+    return min(channels, t) > 0 and channels % MULTIPLE == 0 and t % MULTIPLE == 0
 
-    return amx_op.supports(channels, t) and works()
+
+@assume_constant_result
+def works() -> bool:
+    """Return whether the processor has AMX and the implementation passes its self-test; if it does not, warn once.
+
+    numba must be installed.
+    """
+    return _works_here()
 
 
 @lru_cache
-def works() -> bool:
-    """Return whether the implementation passes its self-test; if not, warn once."""
+def _works_here() -> bool:
+    from bench.kernels.numba_tiles import tiles_available
 
-    def reading(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
-        return torch.einsum("dpt,dbtij->dbpij", readout, reference.diagonal_lstm(context, bias, kernel_x, kernel_h))
-
-    sizes = {"batch": 49, "m": 3, "n": 4, "channels": 32, "t": 32, "p": 2}
-    with ThreadPoolExecutor(1) as executor:  # a new thread has none of the caller's modes, such as autocast
-        problem = executor.submit(
-            problem_with, diagonal_lstm, reading, torch.device("cpu"), torch.bfloat16, TOLERANCE, sizes
-        ).result()
+    if not tiles_available():
+        return False
+    sizes = {"batch": 49, "m": 3, "n": 4, "channels": MULTIPLE, "t": MULTIPLE, "p": 2}
+    both = diagonal_lstm, read_out(reference.diagonal_lstm)
+    problem = in_new_thread(problem_with, *both, torch.device("cpu"), torch.bfloat16, TOLERANCE, sizes)
     if problem:
         warnings.warn(
             f"the diagonal LSTM in bf16 by AMX does not work here ({problem}): it is computed in fp32",

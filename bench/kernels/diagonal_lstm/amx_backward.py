@@ -1,7 +1,8 @@
 """The backward pass of the diagonal LSTM in bf16 by AMX: cell by cell in reverse raster order, as in `numba_backward`.
 
-Shapes as in `amx_forward`. The factors of products are in bf16, all else is in fp32. The gradient of the weights is a
-product over all cells, computed for a few cells at a time while they are in the cache.
+Shapes as in `amx_forward`. The weights, x, h and the gradients of gates are multiplied in bf16, and saved values are
+read in bf16. All else is in fp32. The gradient of the weights is a product over all cells, computed for a few cells at
+a time while they are in the cache.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """The forward pass of the diagonal LSTM in bf16 by AMX: one direction over a group of images, as in `numba_forward`.
 
-Shapes and order as there. The factors of products are in bf16, all else is in fp32. x and h are stored in pairs, see
-`amx_gemm`, so that tiles are loaded from them without a copy. C and t are multiples of 32, L is 16 or 32.
+Shapes and order as there. The weights, x and h are multiplied in bf16, and the values saved for the backward pass are
+in bf16. All else is in fp32. x and h are stored in pairs, see `amx_gemm`, so that tiles are loaded from them without a
+copy. C and t are multiples of 32, L is 16 or 32.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The diagonal LSTM in bf16 by AMX, as a PyTorch operator: as `numba_op`, with products of factors in bf16."""
+"""The diagonal LSTM in bf16 by AMX, as a PyTorch operator: as `numba_op`, see `amx_forward` for what is in bf16."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.kernels.arrays import flat
+from bench.kernels.arrays import array, flat
 from bench.kernels.buffer_pool import POOL
 from bench.kernels.diagonal_lstm import amx_backward, amx_forward, numba_layout
 from bench.kernels.diagonal_lstm.cpu_operator import (
@@ -16,17 +16,14 @@ from bench.kernels.diagonal_lstm.cpu_operator import (
     by_unit,
     call,
     interleave_four_rows,
+    map_size,
     register_gradients,
+    saved_size,
     sum_groups,
 )
 from bench.kernels.diagonal_lstm.numba_gemm import KEPT, padded
-from bench.kernels.numba_tiles import DEPTH, LAYOUT, ROWS, tiles_available
+from bench.kernels.numba_tiles import LAYOUT, ROWS, require_tiles
 from bench.kernels.thread_pool import run_in_threads
-
-
-def supports(channels: int, t: int) -> bool:
-    """Return whether this machine and these sizes are supported."""
-    return channels % DEPTH == 0 and t % DEPTH == 0 and channels > 0 and tiles_available()
 
 
 def tasks(context: Tensor, t: int) -> list[GroupTask]:
@@ -41,18 +38,6 @@ def tasks(context: Tensor, t: int) -> list[GroupTask]:
             made.append(GroupTask(direction, group, first, lanes, min(lanes, batch - first), kept, place))
             start += size
     return made
-
-
-def _map_size(context: Tensor) -> int:
-    """Return the size of the maps of all groups."""
-    batch, channels, m, n = context.shape
-    return padded(batch, ROWS) * channels * m * n
-
-
-def _saved_size(context: Tensor, t: int) -> int:
-    """Return how many numbers all tasks save together, with the maps of all groups after them."""
-    batch, _, m, n = context.shape
-    return padded(batch, ROWS) * (2 * m - 1) * n * t * KEPT + _map_size(context)
 
 
 def _maps_of_groups(context: Tensor, plan: list[GroupTask], out: np.ndarray) -> None:
@@ -75,13 +60,14 @@ def operator(
 
     Context, kernels and readout are in bf16, the bias in fp32.
     """
+    require_tiles()
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     plan = tasks(context, t)
     weights = [flat(kernel) for kernel in by_unit(torch.cat([kernel_x, kernel_h], 2), 1)]
-    shown, biases = interleave_four_rows(readout.float()), by_unit(bias, 2).detach().contiguous().numpy()
+    shown, biases = interleave_four_rows(readout.float()), array(by_unit(bias, 2))
     out = bias.new_empty(2, batch, p, m, n)
-    kept = POOL.take(_saved_size(context, t) if keep else 0, np.uint16)
-    x = kept[-_map_size(context) :] if keep else POOL.take(_map_size(context), np.uint16)
+    kept = POOL.take(saved_size(context, t, ROWS) if keep else 0, np.uint16)
+    x = kept[-map_size(context, ROWS) :] if keep else POOL.take(map_size(context, ROWS), np.uint16)
     _maps_of_groups(context, plan, x)
 
     def piece(task: GroupTask) -> None:
@@ -113,7 +99,7 @@ def _(
     context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor]:
     (batch, _, m, n), (_, p, t) = context.shape, readout.shape
-    return bias.new_empty(2, batch, p, m, n), context.new_empty(_saved_size(context, t) if keep else 0)
+    return bias.new_empty(2, batch, p, m, n), context.new_empty(saved_size(context, t, ROWS) if keep else 0)
 
 
 @torch.library.custom_op("bench::diagonal_lstm_amx_backward", mutates_args=(), device_types="cpu")
@@ -127,9 +113,10 @@ def gradients(
     with_readout: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested."""
+    require_tiles()
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     saved, given, size = flat(kept), [flat(of_states) for of_states in grad], channels + 2 * t
-    x = saved[-_map_size(context) :]
+    x = saved[-map_size(context, ROWS) :]
     weights = [flat(kernel.t()) for kernel in by_unit(torch.cat([kernel_x, kernel_h], 2), 1)]
     shown, plan = interleave_four_rows(readout.float().transpose(1, 2)), tasks(context, t)
     count = len(plan) // 2

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from bench.kernels.arrays import array
 from bench.kernels.diagonal_lstm import numba_layout
 from bench.kernels.diagonal_lstm.first_order import refuse_second
+from bench.kernels.diagonal_lstm.numba_gemm import KEPT, padded
 from bench.kernels.thread_pool import run_in_threads
 
 
@@ -25,9 +27,16 @@ class GroupTask(NamedTuple):
     map: slice  # of the numbers of the maps of all groups
 
 
-def array(x: Tensor) -> np.ndarray:
-    """Return a tensor as an array, which shares its memory if it is contiguous."""
-    return x.detach().contiguous().numpy()
+def map_size(context: Tensor, multiple: int) -> int:
+    """Return the size of the maps of all groups, if the batch is padded to a multiple of `multiple`."""
+    batch, channels, m, n = context.shape
+    return padded(batch, multiple) * channels * m * n
+
+
+def saved_size(context: Tensor, t: int, multiple: int) -> int:
+    """Return how many numbers all tasks save together, with the maps of all groups after them."""
+    batch, _, m, n = context.shape
+    return padded(batch, multiple) * (2 * m - 1) * n * t * KEPT + map_size(context, multiple)
 
 
 def by_unit(gates: Tensor, dim: int) -> Tensor:

@@ -14,17 +14,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bench.kernels import numba_simd
+from bench.kernels.arrays import array
 from bench.kernels.buffer_pool import POOL
 from bench.kernels.diagonal_lstm import numba_backward, numba_forward, numba_layout
 from bench.kernels.diagonal_lstm.cpu_operator import (
     GroupTask,
     add_directions,
-    array,
     by_gate,
     by_unit,
     call,
     interleave_four_rows,
+    map_size,
     register_gradients,
+    saved_size,
     sum_groups,
 )
 from bench.kernels.diagonal_lstm.numba_gemm import BLOCK, KEPT, padded
@@ -68,17 +70,14 @@ def tasks(context: Tensor, t: int) -> list[GroupTask]:
     return made
 
 
-def _map_size(context: Tensor) -> int:
-    """Return the size of the maps of all groups, see `numba_layout`."""
-    batch, channels, m, n = context.shape
-    return padded(batch, _register_size(batch, context.dtype)) * channels * m * n
+def _padding(context: Tensor) -> int:
+    """Return what the batch is padded to a multiple of."""
+    return _register_size(len(context), context.dtype)
 
 
 def _saved_size(context: Tensor, t: int) -> int:
-    """Return how many numbers all tasks save together, with the maps of all groups after them."""
-    batch, _, m, n = context.shape
-    images = padded(batch, _register_size(batch, context.dtype))
-    return images * (2 * m - 1) * n * t * KEPT + _map_size(context)
+    """Return how many numbers all tasks save together, see `saved_size`."""
+    return saved_size(context, t, _padding(context))
 
 
 def _maps_of_groups(context: Tensor, plan: list[GroupTask], out: np.ndarray) -> None:
@@ -105,8 +104,12 @@ def operator(
     )
     biases = array(by_unit(bias, 2))
     out = context.new_empty(2, batch, p, m, n)
-    kept = POOL.take(_saved_size(context, t) if keep else 0, dtype)
-    x = kept[-_map_size(context) :] if keep else POOL.take(_map_size(context), dtype)
+    kept = POOL.take(saved_size(context, t, _padding(context)) if keep else 0, dtype)
+    x = (
+        kept[-map_size(context, _padding(context)) :]
+        if keep
+        else POOL.take(map_size(context, _padding(context)), dtype)
+    )
     _maps_of_groups(context, plan, x)
 
     def piece(task: GroupTask) -> None:
@@ -135,7 +138,9 @@ def _(
     context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor]:
     (batch, _, m, n), (_, p, t) = context.shape, readout.shape
-    return context.new_empty(2, batch, p, m, n), context.new_empty(_saved_size(context, t) if keep else 0)
+    return context.new_empty(2, batch, p, m, n), context.new_empty(
+        saved_size(context, t, _padding(context)) if keep else 0
+    )
 
 
 @torch.library.custom_op("bench::diagonal_lstm_cpu_backward", mutates_args=(), device_types="cpu")
@@ -151,7 +156,7 @@ def gradients(
     """Return the gradients of context, bias, both kernels and readout; the last is empty unless requested."""
     (batch, channels, m, n), (_, p, t) = context.shape, readout.shape
     saved, given = array(kept), array(grad)
-    x = saved[-_map_size(context) :]
+    x = saved[-map_size(context, _padding(context)) :]
     kernel = by_unit(torch.cat([kernel_x, kernel_h], 2), 1)
     size = padded(kernel.shape[2], BLOCK)
     weights = interleave_four_rows(pad(kernel, (0, size - kernel.shape[2])).transpose(1, 2))

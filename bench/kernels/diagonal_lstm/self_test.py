@@ -1,6 +1,8 @@
 """The self-test of an implementation of the diagonal LSTM: it is compared with the reference on small inputs."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +44,21 @@ def problem_with(
     errors = [relative_error(a.cpu(), b) for a, b in zip(*results, strict=True)]
     wrong = [error for error in errors if not error <= tolerance]  # `not <=` also catches NaN
     return f"its error is {max(wrong):.1e}" if wrong else ""
+
+
+def read_out(states: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Return an implementation with a readout, from one that returns the states h."""
+
+    def diagonal_lstm(context: Tensor, bias: Tensor, kernel_x: Tensor, kernel_h: Tensor, readout: Tensor) -> Tensor:
+        return torch.einsum("dpt,dbtij->dbpij", readout, states(context, bias, kernel_x, kernel_h))
+
+    return diagonal_lstm
+
+
+def in_new_thread(work: Callable[..., str], *arguments: Any) -> str:
+    """Return the result of work in a new thread, which has none of the modes of the caller, such as autocast."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(work, *arguments).result()
 
 
 def relative_error(rough: Tensor, exact: Tensor) -> float:

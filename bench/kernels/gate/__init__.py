@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.kernels.self_test import works
-from bench.kernels.transforms import is_feature, is_single, watched
+from bench.kernels.transforms import casts_on_cpu, is_feature, is_single, watched
 
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 """Maximal relative error of values and of each gradient in the self-test, by the dtype of features."""
@@ -43,6 +43,8 @@ def supports_query_score(
 ) -> bool:
     """Return whether `query_score` supports these arguments, see `takes_gate`."""
     if not (is_feature(embedded_query) and is_single(weight) and is_single(bias) and _is_supported(x, image_index)):
+        return False
+    if x.dtype == torch.float32 and casts_on_cpu():  # the plain convolution would give bf16
         return False
     channels = x.shape[1]
     return (
@@ -143,18 +145,18 @@ def _tried(features: torch.dtype, compiled: bool) -> list[Tensor]:
     """Return values and gradients, compiled, or by plain operators in double precision.
 
     Args:
-        features: the dtype that the features x are rounded to.
+        features: the dtype of features, mask and embeddings, or that their numbers are rounded to.
         compiled: whether to use the compiled functions.
     """
     generator, dtype = torch.Generator().manual_seed(0), torch.float32 if compiled else torch.float64
     image_index = torch.tensor([1, 0, 0, 2, 1, 0])
     x = torch.randn(3, PIECE, 5, 3, generator=generator).to(features, memory_format=torch.channels_last)
     x = x if compiled else x.double()
-    mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(dtype)
-    embedded_query, weight = (
-        torch.randn(len(image_index), PIECE, generator=generator).to(dtype),
-        torch.ones(PIECE, dtype=dtype),
-    )
+    mask, slope = torch.rand(2, len(image_index), 1, 5, 3, generator=generator).to(features)
+    embedded_query = torch.randn(len(image_index), PIECE, generator=generator).to(features)
+    if not compiled:
+        mask, slope, embedded_query = mask.double(), slope.double(), embedded_query.double()
+    weight = torch.ones(PIECE, dtype=dtype)
     row, bias, one = weight.view(1, -1, 1, 1).clone(), torch.zeros_like(weight), torch.ones(1, dtype=dtype)
     mean, variance = torch.rand(2, PIECE, generator=generator).to(dtype)
     for given in (inputs := (x, mask, embedded_query, weight, row, bias, one)):

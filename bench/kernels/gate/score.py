@@ -56,8 +56,9 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     """Return the gradients by operators of PyTorch, so that they can be differentiated again."""
     # Views cut other paths in the graph: one input may have been computed from another.
     x, embedded_query, weight, bias = aliases = [given.view_as(given) for given in ctx.saved_tensors]
-    hidden = (x.index_select(0, ctx.questions.image_index) + embedded_query[:, :, None, None]).to(weight.dtype)
-    out = torch.nn.functional.conv2d(hidden.relu(), weight, bias).to(x.dtype)
+    with torch.autocast("cpu", enabled=False):
+        hidden = (x.index_select(0, ctx.questions.image_index) + embedded_query[:, :, None, None]).to(weight.dtype)
+        out = torch.nn.functional.conv2d(hidden.relu(), weight, bias).to(x.dtype)
     wanted = [alias for alias, needed in zip(aliases, ctx.needs_input_grad, strict=False) if needed]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=True))
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[:4])

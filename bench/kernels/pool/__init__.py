@@ -1,6 +1,6 @@
 """Max pooling with ReLU, compiled for the CPU. It gives the same bits as plain operators, forward and backward."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -32,23 +32,23 @@ def is_supported(x: Tensor) -> bool:
     """Return whether the compiled pooling supports x: fp32 or bf16 on the CPU, channels last, see `watched`."""
     if not is_feature(x) or x.dim() != 4 or min(x.shape[2:]) < 2 or not x.numel() or watched():
         return False
-    return x.permute(0, 2, 3, 1).is_contiguous() and compiled_works()
+    return x.permute(0, 2, 3, 1).is_contiguous() and compiled_works(x.dtype)
 
 
 @lru_cache
-def compiled_works() -> bool:
-    """Return whether the compiled pooling passes its self-test; if it does not, emit one warning."""
-    return works("pooling", _tried)
+def compiled_works(dtype: torch.dtype) -> bool:
+    """Return whether the compiled pooling passes its self-test in `dtype`; if it does not, emit one warning."""
+    return works("pooling", partial(_tried, dtype))
 
 
-def _tried() -> str:
+def _tried(dtype: torch.dtype) -> str:
     """Return the problem of the compiled pooling, or an empty string."""
     if not COMPILED:  # without numba the passes are plain Python: correct, but far too slow
         return "numba is not installed"
     from bench.kernels.pool import numba_op
 
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = x.to(dtype, memory_format=torch.channels_last).requires_grad_()
     results = []
     for pooling in (numba_op.Pooled.apply, pool_reference):
         out = pooling(x)

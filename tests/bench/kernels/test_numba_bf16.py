@@ -4,22 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("numba")
-from bench.kernels import numba_simd
-from bench.kernels.arrays import flat
-from bench.kernels.numba_bf16 import number, put
-from mnistref.common.numba_jit import compiled
+numba = pytest.importorskip("numba")
+from bench.kernels import numba_simd  # noqa: E402
+from bench.kernels.arrays import flat  # noqa: E402
+from bench.kernels.numba_bf16 import number, put  # noqa: E402
 
 LANES = 24
 
 
-@compiled
+@numba.njit
 def copy_vectors(width, source, out):
     for k in range(0, len(source), LANES):
         numba_simd.store(out, k, numba_simd.load(width, source, k))
 
 
-@compiled
+@numba.njit
 def copy_numbers(width, source, out):
     for k in range(len(source)):
         put(out, k, number(source, k))

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
-from bench.kernels import numba_exponentials, numba_simd
-from mnistref.common.numba_jit import compiled
+numba = pytest.importorskip("numba")
+from bench.kernels import numba_exponentials, numba_simd  # noqa: E402
 
 
-@compiled
+@numba.njit
 def gates(width, x, s, t):
     for at in range(0, len(x), len(width)):
         value = numba_simd.load(width, x, at)
@@ -28,7 +27,7 @@ def test_simd_sigmoid_and_tanh_are_accurate(dtype, bound, lanes):
         assert np.max(np.abs(got - expected) / np.abs(expected)) < bound
 
 
-@compiled
+@numba.njit
 def quick_gates(width, x, s, t):
     for at in range(0, len(x), len(width)):
         value = numba_simd.load(width, x, at)

@@ -5,7 +5,6 @@ import pytest
 
 numba = pytest.importorskip("numba")
 from bench.kernels import numba_simd  # noqa: E402
-from mnistref.common.numba_jit import compiled  # noqa: E402
 
 
 def arithmetic(width, x, y, out):
@@ -37,7 +36,7 @@ def test_pieces_fill_a_register(dtype, lanes, pieces, monkeypatch):
 def test_vectors_compute_lane_by_lane(dtype, lanes):
     x, y = np.random.default_rng(0).random((2, lanes)).astype(dtype)
     out = np.empty_like(x)
-    compiled(arithmetic)((0,) * lanes, x, y, out)
+    numba.njit(arithmetic)((0,) * lanes, x, y, out)
     np.testing.assert_allclose(out, y[1] * x + (x - y) / (x + y) * x + y[2], rtol=1e-5, atol=1e-6)
 
 
@@ -45,7 +44,7 @@ def test_vectors_compute_lane_by_lane(dtype, lanes):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_add_totals_adds_four_sums(dtype, lanes):
     x, out = np.random.default_rng(0).random((4, lanes)).astype(dtype), np.ones(6, dtype)
-    compiled(four_totals)((0,) * lanes, x.ravel(), out)
+    numba.njit(four_totals)((0,) * lanes, x.ravel(), out)
     np.testing.assert_allclose(out, [1, *(1 + x.sum(1)), 1], rtol=1e-6)
 
 
@@ -53,7 +52,7 @@ def test_add_totals_adds_four_sums(dtype, lanes):
 def test_block_is_transposed_into_another_array(dtype):
     source = np.random.default_rng(0).random((8, 11)).astype(dtype)
     out = np.zeros((9, 13), dtype)
-    compiled(lambda s, o: numba_simd.transpose_block(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
+    numba.njit(lambda s, o: numba_simd.transpose_block(s, 2, 11, o, 13 + 5, 13))(source.ravel(), out.ravel())
     expected = np.zeros_like(out)
     expected[1:, 5:] = source[:, 2:10].T
     np.testing.assert_array_equal(out, expected)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("numba")
-from bench.kernels import numba_simd, numba_tiles
-from bench.kernels.arrays import flat
-from bench.kernels.numba_tiles import (
+numba = pytest.importorskip("numba")
+from bench.kernels import numba_simd, numba_tiles  # noqa: E402
+from bench.kernels.arrays import flat  # noqa: E402
+from bench.kernels.numba_tiles import (  # noqa: E402
     LAYOUT,
     configure_tiles,
     load_tile,
@@ -18,12 +18,11 @@ from bench.kernels.numba_tiles import (
     store_tile,
     tiles_available,
 )
-from mnistref.common.numba_jit import compiled
 
 needs_amx = pytest.mark.skipif(not tiles_available(), reason="needs a processor with AMX")
 
 
-@compiled
+@numba.njit
 def product(layout, left, right, out):
     configure_tiles(layout)
     load_tile(0, out, 0, 16)
@@ -44,7 +43,7 @@ def test_a_product_of_tiles_is_added():
     np.testing.assert_allclose(out.numpy(), (1 + left.double() @ right.double()).numpy(), rtol=1e-5, atol=1e-5)
 
 
-@compiled
+@numba.njit
 def zip_and_split(width, a, b, pairs, out):
     store_pairs(pairs, 1, numba_simd.load(width, a, 0), numba_simd.load(width, b, 0))
     split_pairs(width, pairs, 1, out, 2, 2 + len(width))
@@ -59,6 +58,25 @@ def test_pairs_are_rounded_and_split_again(lanes):
     assert torch.equal(pairs[1:-1], torch.stack([a, b], 1).flatten().bfloat16())
     assert torch.equal(out[2:-1], torch.cat([a, b]).bfloat16())
     assert (pairs[0], pairs[-1], out[1], out[-1]) == (0, 0, 0, 0)
+
+
+def test_the_layout_has_eight_full_tiles():
+    assert LAYOUT[0] == 1
+    assert LAYOUT[16:32].view("u2").tolist() == [64] * 8
+    assert LAYOUT[48:56].tolist() == [16] * 8
+
+
+@needs_amx
+def test_pairs_of_half_a_register_are_refused():
+    numbers = np.zeros(64, np.uint16)
+    with pytest.raises(numba.TypingError, match="pairs of 8 lanes"):
+        numba.njit(lambda x: split_pairs((0,) * 8, x, 0, x, 16, 32))(numbers)
+
+
+def test_without_tiles_the_operators_end_with_an_error(monkeypatch):
+    monkeypatch.setattr(numba_tiles, "tiles_available", lambda: False)
+    with pytest.raises(RuntimeError, match="no tiles"):
+        numba_tiles.require_tiles()
 
 
 @pytest.mark.parametrize("missing", ["amx-tile", "amx-bf16", "avx512f"])

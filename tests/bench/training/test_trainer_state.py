@@ -36,6 +36,7 @@ def test_checkpoints_of_early_versions_and_between_epochs_are_valid():
     require_valid_state(TENSORS, early, LIMITS)
     require_valid_state(TENSORS, {**VALUES, "under": {"steps": 3, "lr": 0.1, "seconds": 2.5}}, LIMITS)
     require_valid_state(TENSORS, {**VALUES, "under": None, "epoch": 5}, LIMITS)
+    require_valid_state(TENSORS, {**VALUES, "diagonal_lstm": ["amx", "cpu"]}, LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,19 @@ def test_result_under_autocast_is_in_fp32_and_so_are_the_gradients():
 
 @pytest.fixture
 def fresh_self_test():
-    amx.works.cache_clear()
+    amx._works_here.cache_clear()
     yield
-    amx.works.cache_clear()
+    amx._works_here.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_self_test")
 def test_self_test_passes_on_this_machine():
-    assert amx.supports(32, 32)
-    assert not amx.supports(32, 33)
+    assert amx.works()
+
+
+def test_channels_and_units_are_multiples_of_32():
+    assert amx.supports_sizes(96, 32)
+    assert not any(amx.supports_sizes(*sizes) for sizes in ((0, 32), (32, 0), (31, 32), (32, 16), (48, 32)))
 
 
 @pytest.mark.usefixtures("fresh_self_test")
@@ -61,5 +65,23 @@ def test_wrong_results_are_detected_and_computed_in_fp32(monkeypatch):
     right = amx_op.diagonal_lstm
     monkeypatch.setattr(amx_op, "diagonal_lstm", lambda *given: 1.1 * right(*given))
     with pytest.warns(RuntimeWarning, match=r"AMX does not work here \(its error is .*computed in fp32"):
-        assert not amx.supports(32, 32)
+        assert not amx.works()
+    assert ran(singles(arguments(3, 4, 2))) == {"cpu"}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_amx_compiles_to_one_graph_under_autocast(dynamic):
+    inputs = singles(arguments(3, 4, 5))
+
+    def step(*inputs):
+        with torch.autocast("cpu", torch.bfloat16):
+            return (2 * diagonal_lstm(*inputs[:4], None, inputs[4])).square().sum()
+
+    compiled = torch.compile(step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    expected = torch.autograd.grad(step(*inputs), inputs)
+    assert all(map(torch.equal, torch.autograd.grad(compiled(*inputs), inputs), expected))
+
+
+def test_without_amx_the_states_are_computed_in_fp32(monkeypatch):
+    monkeypatch.setattr(amx, "works", lambda: False)
     assert ran(singles(arguments(3, 4, 2))) == {"cpu"}

@@ -1,5 +1,6 @@
 """The backward pass of one direction and one group of images, by AMX."""
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,6 @@ from bench.kernels.arrays import flat
 from bench.kernels.diagonal_lstm import amx_backward, amx_op, relative_error
 from bench.kernels.diagonal_lstm.amx_backward import PENDING, add_weight_gradients
 from bench.kernels.numba_tiles import LAYOUT, configure_tiles, release_tiles
-from mnistref.common.numba_jit import compiled
 from tests.bench.kernels.diagonal_lstm.amx_cases import BOUND, arguments, exact
 
 
@@ -29,7 +29,7 @@ def test_gradients_of_one_direction_equal_the_reference(direction, m, n, batch):
         assert (gradient[1 - direction] == 0).all()
 
 
-@compiled
+@numba.njit
 def summed(layout, rows, columns, words, across, turned, count, out):
     configure_tiles(layout)
     add_weight_gradients(rows, columns, words, across, turned, count, out)

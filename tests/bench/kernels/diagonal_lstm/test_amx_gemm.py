@@ -1,5 +1,6 @@
 """Blocks of tiles."""
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -7,10 +8,9 @@ import torch
 from bench.kernels.arrays import flat
 from bench.kernels.diagonal_lstm.amx_gemm import add_block, load_block, store_block
 from bench.kernels.numba_tiles import LAYOUT, configure_tiles, release_tiles
-from mnistref.common.numba_jit import compiled
 
 
-@compiled
+@numba.njit
 def product(layout, left, stride, right, step, depth, columns, out):
     configure_tiles(layout)
     load_block(out, 3, columns + 2, columns)

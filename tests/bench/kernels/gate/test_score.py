@@ -98,6 +98,31 @@ def test_compiled_score_has_second_derivatives():
         assert error(found, exact) < 1e-5
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_compiled_score_in_bf16_has_second_derivatives(inside):
+    index, score = INDICES["in any order"], a_score()
+    given, results = arguments(index, 5, 3)[0].bfloat16(), []
+    for way, dtype in ((shared, torch.bfloat16), (plain, torch.float64)):
+        own = copy.deepcopy(score).to(torch.promote_types(dtype, torch.float32))
+        x = given.to(dtype).requires_grad_()
+        halved = dtype == torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
+            out = way(own, x, asking(index).to(own.score.weight.dtype), index)
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved and inside):
+            (first,) = torch.autograd.grad(out.to(own.score.weight.dtype).pow(3).sum(), x, create_graph=True)
+        results.append([first, *torch.autograd.grad(first.square().sum(), x)])
+    for found, exact in zip(*results, strict=True):
+        assert error(found, exact) < 0.05
+
+
+def test_features_in_fp32_under_autocast_use_plain_operators():
+    index = INDICES["ragged"]
+    x, query = arguments(index, 5, 3)[0], asking(index)
+    with torch.autocast("cpu", torch.bfloat16), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "query_score", None)
+        assert shared(a_score(), x, query, index).dtype == torch.bfloat16
+
+
 def test_number_of_threads_does_not_change_the_score():
     index, score, results = INDICES["ragged"], a_score(), []
     for threads in (1, 2, 3):

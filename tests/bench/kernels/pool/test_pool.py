@@ -28,7 +28,8 @@ def outcome(pooling, x):
 def test_compiled_pooling_works_on_this_machine():
     """Otherwise the tests below would compare plain operators with themselves."""
     pytest.importorskip("numba")
-    assert pool.compiled_works()
+    assert pool.compiled_works(torch.float32)
+    assert pool.compiled_works(torch.bfloat16)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -108,4 +109,4 @@ def test_step_with_one_question_per_image_equals_plain_operators_to_the_bit(attn
 
 def test_plain_pooling_runs_without_numba(monkeypatch):
     monkeypatch.setattr(pool, "COMPILED", False)
-    assert pool._tried() == "numba is not installed"
+    assert pool._tried(torch.float32) == "numba is not installed"
