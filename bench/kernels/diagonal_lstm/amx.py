@@ -14,7 +14,7 @@ NAME = "amx"
 """The name in records."""
 
 MULTIPLE = 32
-"""Channels and units are multiples of this."""
+"""Channels and units are multiples of this, which is `numba_tiles.DEPTH`."""
 
 TOLERANCE = 1e-2
 """Largest relative error of values and of each gradient that the self-test accepts."""

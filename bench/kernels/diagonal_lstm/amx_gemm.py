@@ -16,14 +16,14 @@ def add_block(
     """Add left (32, depth) · right (depth, columns) to the tiles 0 … 3, row by row; columns is 16 or 32.
 
     Args:
-        left: bf16, its rows `stride` apart.
-        at: where it starts.
-        stride: of its rows.
-        right: bf16 in pairs, its rows of pairs `step` apart.
-        of: where it starts.
-        step: of its rows.
+        left: bf16.
+        at: where `left` starts.
+        stride: numbers between two rows of `left`.
+        right: bf16 in pairs.
+        of: where `right` starts.
+        step: numbers between two rows of pairs of `right`.
         depth: a multiple of DEPTH.
-        columns: number of columns.
+        columns: columns of `right`.
     """
     for k in range(0, depth, DEPTH):
         load_tile(4, left, at + k, stride)

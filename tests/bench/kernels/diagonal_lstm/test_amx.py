@@ -5,6 +5,7 @@ import torch
 
 from bench.kernels.diagonal_lstm import amx, amx_op, diagonal_lstm, relative_error
 from bench.kernels.diagonal_lstm.implementation_log import record_implementations
+from bench.kernels.numba_tiles import DEPTH
 from tests.bench.kernels.diagonal_lstm.amx_cases import BOUND, arguments, exact, slope_of
 
 
@@ -56,6 +57,7 @@ def test_self_test_passes_on_this_machine():
 
 
 def test_channels_and_units_are_multiples_of_32():
+    assert amx.MULTIPLE == DEPTH
     assert amx.supports_sizes(96, 32)
     assert not any(amx.supports_sizes(*sizes) for sizes in ((0, 32), (32, 0), (31, 32), (32, 16), (48, 32)))
 
