@@ -2,13 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from llvmlite import binding
 
 from mnistref.common.errors import UsageProblemError
+
+BF16_FEATURES = "avx512bf16", "amx-bf16", "bf16"
+"""Features of a CPU, as named by LLVM, with instructions for bf16: of x86-64, and the last one of ARM."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,17 @@ class ComputeConfig:
 
     @property
     def description(self) -> str:
-        """The device, for a log message."""
-        threads = f" ({describe_threads(torch.get_num_threads())})" if self.device.type == "cpu" else ""
-        return f"device: {self.device_name}{threads}"
+        """The device, for a log message. It says so if bf16 is slower there than fp32."""
+        if self.device.type != "cpu":
+            return f"device: {self.device_name}"
+        is_slow = self.precision == "bf16" and not computes_bf16(binding.get_host_cpu_features())
+        note = "; it has no bf16 instructions, so fp32 is much faster" if is_slow else ""
+        return f"device: {self.device_name} ({describe_threads(torch.get_num_threads())}){note}"
+
+
+def computes_bf16(features: Mapping[str, bool]) -> bool:
+    """Return whether a CPU with these features, as named by LLVM, has instructions for bf16."""
+    return any(features.get(name) for name in BF16_FEATURES)
 
 
 def describe_threads(number: int) -> str:

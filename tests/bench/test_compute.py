@@ -44,6 +44,21 @@ def test_description_counts_the_threads(threads, text, monkeypatch):
     assert ComputeConfig(CPU).description == text
 
 
+@pytest.mark.parametrize(
+    ("features", "precision", "is_warned"),
+    [
+        ({"avx2": True, "avx512bf16": False}, "bf16", True),
+        ({"avx2": True, "avx512bf16": False}, "fp32", False),
+        ({"avx512bf16": True}, "bf16", False),
+        ({"amx-bf16": True}, "bf16", False),
+        ({"neon": True, "bf16": True}, "bf16", False),
+    ],
+)
+def test_description_says_that_bf16_is_slow_without_instructions_for_it(features, precision, is_warned, monkeypatch):
+    monkeypatch.setattr(compute.binding, "get_host_cpu_features", lambda: features)
+    assert ("fp32 is much faster" in ComputeConfig(CPU, precision).description) == is_warned
+
+
 def test_nondeterministic_operation_is_named():
     said = "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_det…"
     expected = "--deterministic: PyTorch's grid_sampler_2d_backward_cuda is not deterministic on CUDA; omit the option"
