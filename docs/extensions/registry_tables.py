@@ -108,6 +108,17 @@ def _presets() -> TableRows:
         yield f"`{name}`", f"`{preset.variant}`", sizes, preset.digits, f"`{recipe.name}`", recipe.epochs, recipe.batch
 
 
+def _trained_networks() -> TableRows:
+    """Return the variant, accuracy, training and run of each network with trained weights."""
+    from bench.leaderboard.recipe_text import describe_training
+    from bench.pretrained import read_index
+
+    yield "network", "variant", "test accuracy, %", "training", "run in `results`"
+    for entry in sorted(read_index(), key=lambda entry: (entry["variant"], -entry["accuracy"])):
+        accuracy, training = f"{100 * entry['accuracy']:.1f}", describe_training(entry["recipe"])
+        yield f"`{entry['attn']}`", f"`{entry['variant']}`", accuracy, training, f"`{entry['run']}`"
+
+
 def _map_methods() -> TableRows:
     """Return the methods of `bench saliency`."""
     from bench.attribution.methods import METHODS
@@ -172,6 +183,7 @@ TABLES: dict[str, Callable[[], TableRows]] = {
     "presets": _presets,
     "recipes": _recipes,
     "tasks": _tasks,
+    "trained_networks": _trained_networks,
     "variants": _variants,
 }
 
