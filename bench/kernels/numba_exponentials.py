@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 from numba.core import cgutils
 from numba.core.base import BaseContext
+from numba.core.errors import TypingError
 from numba.core.typing.context import BaseContext as TypingContext
 from numba.core.typing.templates import Signature
 
@@ -114,10 +115,17 @@ def tanh(typing: TypingContext, x: Vector) -> Intrinsic:
 @intrinsic
 def quick_sigmoid(typing: TypingContext, x: Vector) -> Intrinsic:
     """Return `sigmoid` with a relative error below 3e-4: more accurate than bf16. Needs AVX-512 and pieces of 16."""
+    _require_wide_pieces(x)
     return x(x), _by_piece(_quick_sigmoid)
 
 
 @intrinsic
 def quick_tanh(typing: TypingContext, x: Vector) -> Intrinsic:
     """Return `tanh` with a relative error below 3e-4, also near 0, see `quick_sigmoid`."""
+    _require_wide_pieces(x)
     return x(x), _by_piece(_quick_tanh)
+
+
+def _require_wide_pieces(x: Vector) -> None:
+    if x.piece.count != 16:
+        raise TypingError(f"pieces of {x.piece.count} lanes: give fp32, a multiple of 16 lanes, and AVX-512")

@@ -56,6 +56,8 @@ def tiles_available() -> bool:
 def require_tiles() -> None:
     """Ask for the use of tiles in this process. Without it, the first instruction would end the process.
 
+    Compiling a function that uses tiles asks for them too; one that comes from a cache does not.
+
     Raises:
         RuntimeError: they are not available.
     """
@@ -64,6 +66,7 @@ def require_tiles() -> None:
 
 
 def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> None:
+    require_tiles()  # where there are none, LLVM would end the process
     kind = ir.FunctionType(ir.VoidType(), [value.type for value in args])
     builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), args)
 

@@ -50,6 +50,12 @@ def test_quick_sigmoid_and_tanh_are_more_accurate_than_bf16():
     np.testing.assert_allclose(t[:4], [0, 1, -1, np.nan], rtol=1e-4)
 
 
+def test_quick_functions_refuse_narrow_pieces():
+    x = np.zeros(8, np.float32)
+    with pytest.raises(numba.TypingError, match="pieces of 8 lanes"):
+        quick_gates((0,) * 8, x, x, x)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_simd_sigmoid_and_tanh_of_extreme_values(dtype):
     x = np.array([0, np.inf, -np.inf, np.nan, 1e30, -1e30, np.finfo(dtype).tiny, -0.0], dtype)

@@ -18,8 +18,7 @@ from bench.kernels.numba_tiles import (  # noqa: E402
     store_tile,
     tiles_available,
 )
-
-needs_amx = pytest.mark.skipif(not tiles_available(), reason="needs a processor with AMX")
+from tests.bench.kernels.processor import needs_amx  # noqa: E402
 
 
 @numba.njit
@@ -77,6 +76,8 @@ def test_without_tiles_the_operators_end_with_an_error(monkeypatch):
     monkeypatch.setattr(numba_tiles, "tiles_available", lambda: False)
     with pytest.raises(RuntimeError, match="no tiles"):
         numba_tiles.require_tiles()
+    with pytest.raises(Exception, match="no tiles"):  # an error of numba, whose class depends on its version
+        numba.njit(lambda layout: configure_tiles(layout))(LAYOUT)
 
 
 @pytest.mark.parametrize("missing", ["amx-tile", "amx-bf16", "avx512f"])

@@ -8,6 +8,7 @@ import torch
 from bench.kernels.arrays import flat
 from bench.kernels.diagonal_lstm.amx_gemm import add_block, load_block, store_block
 from bench.kernels.numba_tiles import LAYOUT, configure_tiles, release_tiles
+from tests.bench.kernels.processor import needs_amx
 
 
 @numba.njit
@@ -19,6 +20,7 @@ def product(layout, left, stride, right, step, depth, columns, out):
     release_tiles()
 
 
+@needs_amx
 @pytest.mark.parametrize("columns", [16, 32])
 @pytest.mark.parametrize("depth", [32, 96])
 def test_a_product_of_strided_factors_is_added(depth, columns):
