@@ -22,7 +22,7 @@ RUNS = {
     "pan-ctx": "mref-pan-ctx-s0-069d8ceb593f",
     "han": "mref-han-s0-8afcdb423d27",
     "stn-m": "mref-stn-m-s0-57f4a274c76f",
-    "arnn": "mref-arnn-s0-4c15ad981af5",
+    "arnn": "mref-arnn-s0-760cab3d9796",
     "brnn2-arnn": "mbg-brnn2+arnn-s0-cd6bfe6b3157",
     "cbam": "mref-cbam-s0-714f8d05471a",
     "ltpa-dp": "mref-ltpa-dp-s0-0c0d60730465",
