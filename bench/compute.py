@@ -80,7 +80,7 @@ class ComputeConfig:
         if self.device.type != "cpu":
             return f"device: {self.device_name}"
         is_slow = self.precision == "bf16" and not computes_bf16(binding.get_host_cpu_features())
-        note = "; it has no bf16 instructions, so fp32 is much faster" if is_slow else ""
+        note = "; it has no bf16 instructions, so fp32 is faster" if is_slow else ""
         return f"device: {self.device_name} ({describe_threads(torch.get_num_threads())}){note}"
 
 

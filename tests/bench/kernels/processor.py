@@ -5,4 +5,6 @@ import pytest
 pytest.importorskip("numba")
 from bench.kernels.numba_tiles import tiles_available
 
-needs_amx = pytest.mark.skipif(not tiles_available(), reason="needs a processor with AMX")
+HAS_AMX = tiles_available()
+REASON = "needs a processor with AMX"
+needs_amx = pytest.mark.skipif(not HAS_AMX, reason=REASON)

@@ -5,10 +5,10 @@ import torch
 
 pytest.importorskip("numba")
 from bench.kernels.diagonal_lstm import IMPLEMENTATIONS, example
-from bench.kernels.numba_tiles import tiles_available
+from tests.bench.kernels.processor import HAS_AMX, REASON
 
-if not tiles_available():
-    pytest.skip("needs a processor with AMX", allow_module_level=True)
+if not HAS_AMX:
+    pytest.skip(REASON, allow_module_level=True)
 
 BOUND = 6e-3
 """Largest relative error of values and gradients. A number in bf16 has a relative error up to 4e-3."""
