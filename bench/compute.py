@@ -49,9 +49,10 @@ class ComputeConfig:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is initialised
         matmul_before, cudnn_before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         benchmark_before = torch.backends.cudnn.benchmark
-        deterministic_before = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.use_deterministic_algorithms(self.deterministic or deterministic_before, warn_only=warn_only)
+        changes = self.deterministic and not torch.are_deterministic_algorithms_enabled()
+        if changes:  # PyTorch's function imports its compiler, even if nothing changes
+            torch.use_deterministic_algorithms(True, warn_only=warn_only)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = tuned and not self.deterministic
         uses_tf32 = self.precision == "tf32"
@@ -63,7 +64,8 @@ class ComputeConfig:
             torch.set_float32_matmul_precision(matmul_before)
             torch.backends.cudnn.allow_tf32 = cudnn_before
             torch.backends.cudnn.benchmark = benchmark_before
-            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only)
+            if changes:
+                torch.use_deterministic_algorithms(False, warn_only=warn_only)
 
     def autocast(self) -> torch.autocast:
         """Return the autocast context of a forward pass, which is enabled for bf16 only."""

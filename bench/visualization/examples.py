@@ -71,16 +71,16 @@ def iter_image_questions(folder: Path, indices: Sequence[int]) -> Iterator[Image
         yield from _iter_task_images(folder, indices)
         return
     dataset = MnistRef(folder, SPLIT)
-    every = MnistRef(folder, SPLIT, "all") if dataset.variant.repeats[1] > 1 else dataset
+    every = MnistRef(folder, SPLIT, "all").triples if dataset.variant.repeats[1] > 1 else dataset.triples
     for index in indices:
-        sample = dataset[index]
-        alike = np.flatnonzero((every.triples.image == index) & (every.triples.query == sample["query"]))
+        pixels, digit_of_pixel = dataset.read_image(index)
+        query = int(dataset.triples.query[index])
         inks: dict[int, Tensor] = {}
-        for item in map(every.__getitem__, alike.tolist()):
-            ink = item["mask"].as_subclass(torch.Tensor)
-            inks[item["label"]] = inks[item["label"]] | ink if item["label"] in inks else ink
-        image = sample["image"].as_subclass(torch.Tensor).permute(1, 2, 0).float() / 255
-        yield ImageQuestion(index, image, sample["query"], inks, sample["scale"])
+        for alike in np.flatnonzero((every.image == index) & (every.query == query)):
+            label, ink = int(every.label[alike]), torch.from_numpy(digit_of_pixel == every.slot[alike] + 1)
+            inks[label] = inks[label] | ink if label in inks else ink
+        image = pixels.permute(1, 2, 0).float() / 255
+        yield ImageQuestion(index, image, query, inks, float(dataset.scale[index]))
 
 
 def _iter_task_images(folder: Path, indices: Sequence[int]) -> Iterator[ImageQuestion]:

@@ -38,6 +38,22 @@ def test_cudnn_benchmark_is_on_for_fixed_shapes(computing, tuned, expected, monk
     assert torch.backends.cudnn.benchmark == before
 
 
+@pytest.mark.parametrize("before", [None, "warn", "error"])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_determinism_is_switched_on_for_the_block_only(deterministic, before, monkeypatch):
+    """A user's own setting stays as it is, with warnings or with errors."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.use_deterministic_algorithms(before is not None, warn_only=before == "warn")
+    try:
+        kept = torch.get_deterministic_debug_mode()
+        with ComputeConfig(CPU, deterministic=deterministic).backend_flags():
+            assert torch.are_deterministic_algorithms_enabled() == (deterministic or before is not None)
+            assert torch.get_deterministic_debug_mode() == (kept or 2 * deterministic)
+        assert torch.get_deterministic_debug_mode() == kept
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize(("threads", "text"), [(1, "device: cpu (1 thread)"), (2, "device: cpu (2 threads)")])
 def test_description_counts_the_threads(threads, text, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
