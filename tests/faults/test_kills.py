@@ -93,7 +93,7 @@ def test_killed_worker_process_is_replaced(rounds, duration, request_of, undistu
     killed = 0
     for k in range(max(1, rounds // 4)):
         root = tmp_path / str(k)
-        running = start(request_of(root), "processes")
+        running = start([*request_of(root), "--workers", "2"], "processes")
         found = workers_of(running, least=2)
         time.sleep(0 if k == 0 else rng.uniform(0, 0.6 * duration("mini", "processes")[1]))
         for worker in found[:1]:
@@ -125,7 +125,7 @@ def test_repeatedly_killed_workers_are_an_error(request_of, completes, tmp_path)
 
 def test_workers_of_a_killed_run_exit(request_of, tmp_path):
     """No worker continues in the background, where it could write into the next run's data set or hold memory."""
-    running = start(request_of(tmp_path), "processes")
+    running = start([*request_of(tmp_path), "--workers", "2"], "processes")
     found = workers_of(running, least=2)
     assert found
     while not list(tmp_path.glob("datasets/*/*.h5")):
