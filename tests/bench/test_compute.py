@@ -54,6 +54,15 @@ def test_determinism_is_switched_on_for_the_block_only(deterministic, before, mo
         torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_determinism_that_changes_nothing_imports_no_compiler(deterministic, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", None)
+    with ComputeConfig(CPU, deterministic=deterministic).backend_flags():
+        pass
+
+
 @pytest.mark.parametrize(("threads", "text"), [(1, "device: cpu (1 thread)"), (2, "device: cpu (2 threads)")])
 def test_description_counts_the_threads(threads, text, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)

@@ -1,5 +1,7 @@
 """The images and questions of a picture."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,12 @@ def test_a_question_has_the_ink_of_its_right_answer(mini):
         assert torch.equal(question.inks[sample["label"]], sample["mask"].as_subclass(torch.Tensor))
         assert question.image.shape == (48, 48, 3)
         assert question.scale == pytest.approx(sample["scale"])
+
+
+def test_questions_of_a_generated_set_need_no_torchvision(mini, monkeypatch):
+    """Its import takes as long as that of PyTorch."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert len(list(iter_image_questions(mini, [4, 9]))) == 2
 
 
 def test_a_question_with_several_right_answers_has_the_ink_of_each(make):
