@@ -74,7 +74,7 @@ def interrupted(command: list, flag: Path, place: Path = TOP, times: int = 1) ->
     for _ in range(times):
         running.send_signal(signal.SIGINT)
         time.sleep(0.3)
-    out, errors = running.communicate(timeout=HANG_SECONDS)
+    out, errors = running.communicate(timeout=10)
     return running.returncode, out, errors
 
 
