@@ -3,30 +3,39 @@
 Shapes: B images, T questions, C channels, H × W positions.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.attention.base import ImageIndex, Reading, SlotFeatures, repeat_for_questions
+from bench.attention.base import ImageIndex, Reading, Readout, SlotFeatures, repeat_for_questions
 from bench.attention.layers import normalize_map
+from bench.attention.slot import Layout
 from bench.attention.warps import compose_frame, warp_to_image
 from bench.networks.output import Output
 
-if TYPE_CHECKING:
-    from bench.networks.base import SlotNetwork
+
+class NetworkParts(Protocol):
+    """What a forward pass reads of a network, see `bench.networks.base.SlotNetwork`."""
+
+    layout: Layout
+    queries: int
+    query_slots: set[int]
+    gates: nn.ModuleDict
+    readout: Readout
+    head: nn.Module
 
 
 class ForwardPass:
     """The state of a forward pass. Features have one row per image, until a mechanism uses the query.
 
     Args:
-        network: the network.
+        network: the slots, mechanisms and classifier.
         images: (B, 3, H, W).
         query: one-hot, (T, Q).
         image_index: the image that each question is about.
     """
 
-    def __init__(self, network: "SlotNetwork", images: Tensor, query: Tensor, image_index: ImageIndex) -> None:
+    def __init__(self, network: NetworkParts, images: Tensor, query: Tensor, image_index: ImageIndex) -> None:
         self.network, self.query, self.image_index = network, query, image_index
         self.no_query = query.new_zeros(len(images), network.queries)  # for slots that ignore the query
         self.rows = image_index  # how rows of features map to questions: None as soon as there is one per question
