@@ -19,7 +19,17 @@ from bench.compute import ComputeConfig
 from bench.data.evaluation_data import EvaluationData, open_data
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.any_model import AnyModel, Model, as_network
-from bench.evaluation.columns import ACCURACY, MAP_METRICS, MASK_CORRECTNESS, POINTING, PR_AREA, SCALES, TPR, UNIFORM
+from bench.evaluation.columns import (
+    ACCURACY,
+    MAP_METRICS,
+    MASK_CORRECTNESS,
+    POINTING,
+    PR_AREA,
+    SCALES,
+    TOP5,
+    TPR,
+    UNIFORM,
+)
 from bench.evaluation.evaluate import (
     BATCH_IMAGES,
     CURVE,
@@ -44,14 +54,12 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, variant: str | 
         pretrained: only networks with trained weights. These may be slot lists, such as "brnn2,arnn".
         variant: only networks with trained weights for this variant.
     """
+    known = known_mechanisms()
+    names = {*known}
     if pretrained or variant is not None:
-        entries = [entry for entry in read_index() if variant in (None, entry["variant"])]
-        return sorted({entry["attn"] for entry in entries if fnmatchcase(entry["attn"], pattern)})
-    return sorted(
-        name
-        for name, mechanism in known_mechanisms().items()
-        if any(fnmatchcase(each, pattern) for each in (name, *mechanism.aliases))
-    )
+        names = {entry["attn"] for entry in read_index() if variant in (None, entry["variant"])}
+    spellings = {name: (name, *(known[name].aliases if name in known else ())) for name in names}
+    return sorted(name for name in names if any(fnmatchcase(each, pattern) for each in spellings[name]))
 
 
 class ShortCurve(dict[str, list[float]]):
@@ -135,7 +143,7 @@ def evaluate(
     if (curve := measures.get(CURVE)) is not None:
         measures[CURVE] = ShortCurve(curve)
     if not has_answers:
-        measures = {name: value for name, value in measures.items() if name not in (ACCURACY, *SCALES)}
+        measures = {name: value for name, value in measures.items() if name not in (ACCURACY, TOP5, *SCALES)}
     return Evaluation(measures, _tabulate(data, values, has_answers))
 
 

@@ -208,6 +208,12 @@ def training_stages(training: str) -> list[str]:
     return training.rstrip(")").split(",init=(")
 
 
+def trained_network(training: str) -> str:
+    """Return the network around the mechanisms that a label such as `RunConfig.training` names."""
+    found = re.search(r",network=([^,]+)", training_stages(training)[0])
+    return found[1] if found else DEFAULT_NETWORK
+
+
 def choose_preset(name: str | None = None, variant: str | None = None, train: int | None = None) -> Preset:
     """Return the preset of that name; without a name, "quick" for its own variant, and otherwise `DEFAULT_PRESET`.
 

@@ -43,7 +43,8 @@ class Recipe:
             brightness. This uses the masks of the training set.
         questions: number of questions about each image in a step, or "one" or "all". With "one", a step has `batch`
             questions, each with its own image.
-        momentum, nesterov: of "sgd".
+        momentum, nesterov: of "sgd". With the schedule "onecycle", the momentum goes from 0.95 to 0.85 and back to 0.95
+            while the learning rate rises and falls (Smith, 2018); so does the first beta of "adam".
         weight_decay: factor of the weights that is added to their gradient; only of "sgd".
         milestones, factor: see `schedule`.
         augment: one of `AUGMENTATIONS`, for training images.

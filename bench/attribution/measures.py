@@ -87,7 +87,7 @@ def measure_map(scores: Tensor, target: Tensor, others: Tensor) -> dict[str, Ten
 
     Args:
         scores: f4 (B, H, W), not negative, summing to 1 for each image, see `unchecked_metrics.attended`.
-        target: bool (B, H, W), the ink of the queried digit, one pixel or more.
+        target: bool (B, H, W), the ink of the queried digit. Without a pixel, each share on it is 0.
         others: bool (B, H, W), the ink of all other digits.
     """
     return {

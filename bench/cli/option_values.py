@@ -162,7 +162,21 @@ class BoardOptions:
 
     @property
     def baseline_name(self) -> str:
-        """The canonical name of the baseline. An unknown name is a usage error."""
-        from bench.attention import canonical_name
+        """The name of the baseline in the column `attn`. An unknown name is a usage error.
 
-        return canonical_name(self.baseline)
+        A model that was trained elsewhere is named as in that column, with or without its digest.
+        """
+        from bench.attention import canonical_name
+        from bench.runs.records import read_results, resolve_runs_folder
+        from mnistref.common.errors import UsageProblemError
+
+        try:
+            return canonical_name(self.baseline)
+        except UsageProblemError:
+            recorded = {result["attn"] for result in read_results(resolve_runs_folder(self.runs))}
+            named = [name for name in sorted(recorded) if self.baseline in (name, name.partition("#")[0])]
+            if len(named) > 1:
+                raise UsageProblemError(f"--baseline {self.baseline}: give one of {', '.join(named)}") from None
+            if not named:
+                raise
+            return named[0]

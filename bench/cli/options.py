@@ -225,7 +225,7 @@ add_training_options = _option_group(
         training_option("--augment", type=Choice(AUGMENTATIONS), help="Random changes of training images."),
         training_option(
             "--dropout",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=Number(0, 1, max_open=True),
             metavar="P",
             help="Probability of all dropout layers.  [default: those of the network]",
         ),

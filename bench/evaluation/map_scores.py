@@ -1,8 +1,8 @@
 """How well one map finds one object: measures of each image, without checks of the arguments.
 
 Shapes: B images, H × W pixels. `scores` are f4 (B, H, W), finite, not negative; a larger score claims that the pixel
-matters more. `target` is bool (B, H, W) with one pixel or more per image. Pixels with equal scores have no order, so
-each measure treats them as one group; the uniform map therefore scores the target's share of the image.
+matters more. `target` is bool (B, H, W). Pixels with equal scores have no order, so each measure treats them as one
+group; the uniform map therefore scores the target's share of the image. If a target has no pixel, every score is 0.
 """
 
 import torch
@@ -22,7 +22,7 @@ def average_precision(scores: Tensor, target: Tensor) -> Tensor:
     rank = torch.arange(1, found.shape[1] + 1, device=found.device, dtype=torch.float64)
     found_at_ends = torch.where(ends, found, 0).cummax(1).values
     gained = torch.diff(found_at_ends, dim=1, prepend=found.new_zeros(len(found), 1))
-    return (gained * (found / rank) * ends).sum(1) / found[:, -1]
+    return (gained * (found / rank) * ends).sum(1) / found[:, -1].clamp_min(1)
 
 
 def _group_ends(ordered: Tensor) -> Tensor:
@@ -39,11 +39,11 @@ def rank_accuracy(scores: Tensor, target: Tensor) -> Tensor:
     """
     flat, on = scores.flatten(1), target.flatten(1)
     size = on.sum(1)
-    threshold = flat.sort(dim=1, descending=True).values.gather(1, (size - 1)[:, None])
+    threshold = flat.sort(dim=1, descending=True).values.gather(1, (size - 1).clamp_min(0)[:, None])
     above, tied = flat > threshold, flat == threshold
     remaining = (size - above.sum(1)).double()
     share_of_tied = (tied & on).sum(1).double() / tied.sum(1)
-    return ((above & on).sum(1) + remaining * share_of_tied) / size
+    return ((above & on).sum(1) + remaining * share_of_tied) / size.clamp_min(1)
 
 
 def iou_after_otsu(scores: Tensor, target: Tensor) -> Tensor:

@@ -15,24 +15,27 @@ Pair = tuple[str, str]
 
 
 class ComparisonGroup(NamedTuple):
-    """What runs share that are compared: the values of `bench.leaderboard.aggregate.GROUP_KEY`.
+    """What runs share that are compared: the values of `bench.leaderboard.row_key.RowKey` but the mechanism.
 
     Attributes:
         variant: the variant or task.
         dataset: the folder name of the data set that the networks were trained on.
         recipe: the label of the training.
         queries: which questions are asked.
+        computing: precision, capture, device and result format, see `bench.leaderboard.row_key.computing_text`.
     """
 
     variant: str
     dataset: str
     recipe: str
     queries: str
+    computing: str = ""
 
     @property
     def settings(self) -> str:
-        """Recipe and unit of queries as text. One question per image is not mentioned."""
-        return self.recipe if self.queries == "one" else f"{self.recipe}, {self.queries}"
+        """Recipe, unit of queries and computing as text. One question per image is not mentioned."""
+        queries = "" if self.queries == "one" else self.queries
+        return ", ".join(filter(None, (self.recipe, queries, self.computing)))
 
 
 class Place(NamedTuple):

@@ -1,10 +1,10 @@
 """The claims of the papers, evaluated on runs: a difference with its interval, and a verdict. Pure.
 
 A claim is expressed as a mean over seeds and test questions that is positive if the claim holds. Runs are compared only
-if they have the same data set, recipe and unit of queries, over the seeds of both. Claims about two variants compare
-runs whose recipes differ at most in `fade`, on data sets with the same questions: data sets of one seed and size have
-the same digits in the same places, except `mbginv`, which has other questions. A verdict holds for the networks that
-were trained; with few seeds its interval is too narrow (`bench.leaderboard.statistics`).
+if they have the same data set, recipe, unit of queries, precision, capture and device, over the seeds of both. Claims
+about two variants compare runs whose recipes differ at most in `fade`, on data sets with the same questions: data sets
+of one seed and size have the same digits in the same places, except `mbginv`, which has other questions. A verdict
+holds for the networks that were trained; with few seeds its interval is too narrow (`bench.leaderboard.statistics`).
 """
 
 import itertools
@@ -21,7 +21,7 @@ from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Pair, Place, Statement, evaluate
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
-from bench.leaderboard.row_key import row_key
+from bench.leaderboard.row_key import computing_text, row_key
 from bench.leaderboard.statistics import UNKNOWN, difference_of_means
 from bench.runs.record_types import RunRecord
 from mnistref.variants import is_changed
@@ -84,7 +84,9 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
         is_comparable = is_papers_network(result["recipe"]) and not is_changed(result.get("note"))
         if result["status"] == OK and answers is not None and is_comparable:
             key = row_key(result)
-            group = ComparisonGroup(key["variant"], key["dataset"], key["recipe"], key["queries"])
+            group = ComparisonGroup(
+                key["variant"], key["dataset"], key["recipe"], key["queries"], computing_text(result)
+            )
             runs = groups.setdefault(group, {})
             runs.setdefault(key["attn"], {}).setdefault(result["seed"], answers)
     evaluated: list[ClaimResult] = []
@@ -208,7 +210,7 @@ def _source(group: ComparisonGroup, source: str, published: float) -> str:
 
 
 def _are_trained_alike(black: ComparisonGroup, clutter: ComparisonGroup) -> bool:
-    """Return whether unit of queries and recipe are equal.
+    """Return whether unit of queries, computing and recipe are equal.
 
     `fade` may differ in the last stage of training, because it has no effect on a black background.
     """
@@ -216,4 +218,4 @@ def _are_trained_alike(black: ComparisonGroup, clutter: ComparisonGroup) -> bool
     for group in (black, clutter):
         last, *earlier = training_stages(group[2])
         recipes.append([re.sub(",fade=[^,]+", "", last), *earlier])
-    return recipes[0] == recipes[1] and black[3] == clutter[3]
+    return recipes[0] == recipes[1] and black[3:] == clutter[3:]

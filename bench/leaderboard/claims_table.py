@@ -56,7 +56,9 @@ def verdicts_to_text(results: Sequence[ClaimResult], markdown: bool = False) -> 
             lines.append([label, compared, *(cells.get(place, "") for place in places)])
         lines = [[escape_markup(cell, markdown) for cell in line] for line in lines]
         asks = any(has_questions(result.place.group.variant) for result in alike)
-        title = escape_markup(describe_trainings([settings], asks)[settings], markdown)
+        group = alike[0].place.group
+        in_words = describe_trainings([group.recipe], asks)[group.recipe]
+        title = escape_markup(group._replace(recipe=in_words).settings, markdown)
         parts.append(f"{'### ' * markdown}{title}\n\n{table(lines, markdown)}")
     return "\n\n".join([*parts, "\n".join(_notes(results))])
 

@@ -21,7 +21,7 @@ from bench.evaluation.record_keys import OK, RIGHT, RIGHT5
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
 from bench.leaderboard.claims import Runs, paired_answers
 from bench.leaderboard.published import PublishedValue, find_published, name_of_task
-from bench.leaderboard.row_key import row_key
+from bench.leaderboard.row_key import computing_text, row_key
 from bench.networks import NETWORKS, resolve
 from bench.runs.record_types import RunRecord
 from mnistref.common.errors import UsageProblemError
@@ -197,7 +197,7 @@ def group_runs(results: Iterable[RunRecord]) -> dict[ComparisonGroup, RunGroup]:
             continue
         network, ratio, recipe = trained
         key = row_key(result)
-        place = ComparisonGroup(key["variant"], key["dataset"], recipe, key["queries"])
+        place = ComparisonGroup(key["variant"], key["dataset"], recipe, key["queries"], computing_text(result))
         group = groups.setdefault(place, RunGroup(ratio, _find_variant(result)))
         group.runs.setdefault(Entry(network, key["attn"]).label, {}).setdefault(result["seed"], answers)
     return dict(sorted(groups.items()))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from bench.config import DEFAULT_NETWORK, training_stages
+from bench.config import DEFAULT_NETWORK, trained_network
 from bench.evaluation.columns import ACCURACY, ERROR, TPR
 from bench.tasks.preparation import FOLDER_VARIANT
 from mnistref.common.errors import DataProblemError
@@ -89,7 +89,7 @@ def is_papers_network(recipe: str) -> bool:
     Args:
         recipe: the label of the training, see `bench.config.RunConfig.training`.
     """
-    return ",network=" not in training_stages(recipe)[0]
+    return trained_network(recipe) == DEFAULT_NETWORK
 
 
 def name_of_task(variant: str) -> str:

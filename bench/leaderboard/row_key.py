@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from bench.evaluation.record_keys import FORMAT
 from bench.runs.record_types import Result
+from bench.runs.validation import RESULT_FORMAT
 
 
 class RowKey(TypedDict):
@@ -35,6 +36,15 @@ def row_key(result: Result) -> RowKey:
         "capture": result.get("capture") or "eager",
         "device": result["device"],
     }
+
+
+def computing_text(result: Result) -> str:
+    """Return how a row was computed as text, such as "bf16, graph, cuda"; "" for fp32 without capture on a CPU."""
+    key = row_key(result)
+    usual = (key["precision"], "fp32"), (key["capture"], "eager"), (key["device"], "cpu")
+    parts = [value for value, default in usual if value != default]
+    parts += [f"result format {format_of(result)}"] * (format_of(result) != RESULT_FORMAT)
+    return ", ".join(parts)
 
 
 def format_of(result: Result) -> int:

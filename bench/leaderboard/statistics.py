@@ -39,7 +39,7 @@ FLIPS = 9999
 """Number of random ways to flip signs, if there are more ways than that."""
 _BLOCKS = 500
 """Maximal number of blocks of consecutive questions. A bootstrap sample draws whole blocks: questions about one image
-stay together, and a bootstrap takes milliseconds."""
+stay together if there are 1,000 images or more, and a bootstrap takes milliseconds."""
 _SEED = 20181126
 _INTEGER_TOLERANCE = 1e-9
 """A weighted difference this close to an integer differs from it only by rounding."""

@@ -46,7 +46,7 @@ def evaluate_transfer_claims(
     answered = [cast(RunRecord, {**result, "answers": transfers[result["run"]].right}) for result in tested]
     widths = {
         (one["dataset"], label): one["features"]
-        for result in tested
+        for result in answered
         for group in group_runs([result]).values()
         for label in group.runs
         for one in transfers[result["run"]].sets

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bench.attention import NetworkSpec
@@ -37,6 +37,7 @@ from bench.model import SlotNetwork, build
 from bench.networks import NETWORKS, Network, resolve
 from bench.profiling.timing import Spread, Timing, Workload, random_batch, time_networks
 from bench.training.capture_mode import resolve_capture
+from bench.training.step import set_dropout
 from mnistref.common.errors import RunProblemError, UsageProblemError
 from mnistref.common.text_table import table
 from mnistref.spec import GLYPH, VariantSpec
@@ -274,9 +275,7 @@ def _logits_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Return the logits, and the gradient of the loss as one vector in the dtype of the network."""
     images, query, label = batch
-    for module in network.train().modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    set_dropout(network.train(), 0.0)
     parameters = list(network.parameters())
     dtype = parameters[0].dtype
     with computing.autocast():

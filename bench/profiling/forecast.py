@@ -18,19 +18,25 @@ MAX_IMAGES = 4
 
 
 def estimate_step_seconds(
-    network: NetworkSpec, variant: VariantSpec, recipe: Recipe, computing: ComputeConfig, threads: int | None = None
+    network: NetworkSpec,
+    variant: VariantSpec,
+    recipe: Recipe,
+    computing: ComputeConfig,
+    threads: int | None = None,
+    questions: int | None = None,
 ) -> float:
     """Return the estimated seconds of a training step. The first step, which is slower, is not counted.
 
     Args:
         network: the network. Its modules are executed.
-        variant: gives the sizes of images, queries and labels, and the number of questions about an image.
+        variant: gives the sizes of images, queries and labels.
         recipe: gives the optimizer, and the images and questions of a step.
         computing: device and precision. Steps are not captured.
         threads: number of CPU threads; None for the present number.
+        questions: number of questions about an image in a step; None for that of `mean_questions`.
     """
     images = min(recipe.batch, MAX_IMAGES)
-    questions = mean_questions(recipe, variant)
+    questions = mean_questions(recipe, variant) if questions is None else questions
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[computing.device] if computing.device.type == "cuda" else []):
         data = random_batch(images, variant, computing.device, questions if recipe.questions != "one" else None)
@@ -49,7 +55,7 @@ def estimate_step_seconds(
 
 
 def mean_questions(recipe: Recipe, variant: VariantSpec) -> int:
-    """Return the mean number of questions about an image in a step, rounded."""
+    """Return the mean number of questions about an image in a step, rounded, if each digit has a question."""
     if isinstance(recipe.questions, int):
         return recipe.questions
     return round(sum(variant.digits) / 2) if recipe.questions == "all" else 1

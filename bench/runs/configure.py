@@ -78,6 +78,8 @@ def configure(data: Path, network: str | NetworkSpec, seed: int, settings: RunSe
     manifest = read_manifest(data)
     variant, computing, recipe = manifest.variant, settings.computing, settings.recipe
     _require_trainable(variant)
+    if settings.online and settings.queries == "author" and recipe.questions != "one":
+        raise UsageProblemError("--online makes new images for each epoch, so --queries author needs --questions one")
     if recipe.fade and isinstance(variant, TaskSpec) and not variant.has_masks:
         raise UsageProblemError(
             f"--fade brightens everything except the object; {variant.name} has no masks of objects"

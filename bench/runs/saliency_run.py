@@ -111,6 +111,8 @@ def randomize_run(
     chosen = [method for method in methods if not method.is_baseline]
     batches = torch.arange(len(split), device=split.device).split(options.batch)
     layers = [name for name, _ in layers_from_the_answer(network.network)]
+    if not layers:
+        raise UsageProblemError(f"--randomize: {config.attn} has no layers with weights that can be randomised")
     found: dict[str, dict[str, list[Tensor]]] = {layer: {} for layer in layers}
     bar = tqdm(total=len(layers) * len(batches), unit=" layers", desc="randomising", disable=None)
     with computing.backend_flags(), bar:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.attention import NONE
 from bench.common.uniform_map import Relation, compare_with_chance, is_below_uniform
-from bench.config import DEFAULT_BASELINE, EVALUATED
+from bench.config import DEFAULT_BASELINE, EVALUATED, trained_network
 from bench.data.question_blind import most_frequent_share, question_blind_accuracy
 from bench.data.sets import read_manifest
 from bench.evaluation.columns import (
@@ -121,21 +121,27 @@ def _compare_accuracy(run: Path, result: Result, variant: VariantSpec, blind: fl
 
 
 def _find_without_attention(run: Path, result: Result) -> float | None:
-    """Return the accuracy of the network without attention on the same questions; None if there is no such run.
+    """Return the accuracy of the same network without attention on the same questions; None if there is no such run.
 
-    A run with the same recipe is preferred.
+    A run with the same recipe is preferred, and among several one with the same seed.
     """
-    found: dict[bool, float] = {}
-    for folder in sorted(run.parent.glob(f"{result['variant']}-{NONE}-s*")):
+    found: dict[tuple[bool, bool], float] = {}
+    for folder in sorted(run.parent.glob(f"{result['variant']}-*{NONE}-s*")):
         try:
             other = records.read_result(folder)
         except ProblemError:
             continue
         if other is None or other.get("status") != OK or other["attn"] != NONE:
             continue
-        if (other["dataset"]["spec_id"], other["queries"]) == (result["dataset"]["spec_id"], result["queries"]):
-            found[other["recipe"] == result["recipe"]] = other[ACCURACY]
-    return found.get(True, found.get(False))
+        if _asked(other) == _asked(result):
+            alike = other["recipe"] == result["recipe"], other["seed"] == result["seed"]
+            found.setdefault(alike, other[ACCURACY])
+    return found[max(found)] if found else None
+
+
+def _asked(result: Result) -> tuple[str, str, str]:
+    """Return data set, unit of queries and network around the mechanisms."""
+    return result["dataset"]["spec_id"], result["queries"], trained_network(result["recipe"])
 
 
 def _compare_share(share: float, uniform: float) -> str:

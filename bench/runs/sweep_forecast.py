@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
 from bench.config import Recipe, RunConfig
 from bench.conformance.isolation import ProbeProcess
-from bench.data.sets import read_manifest
+from bench.data.sets import read_manifest, read_triples
 from bench.networks import network_of
-from bench.profiling.forecast import estimate_step_seconds, mean_questions
+from bench.profiling.forecast import estimate_step_seconds
 from bench.runs import records
 from bench.runs.sweep import Task
 from mnistref.spec import VariantSpec
@@ -87,10 +88,11 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
             network, config, variant = task.network, task.config, read_manifest(task.data).variant
             how = ComputeConfig(torch.device(config.device), config.precision), threads
             try:
+                questions = _questions_in_step(task)
                 if network.has_user_module:  # the child process resolves the name, because it has its own classes
-                    found[key] = probe.call(_estimate_by_name, network.name, config, variant, *how)
+                    found[key] = probe.call(_estimate_by_name, network.name, config, variant, *how, questions)
                 else:
-                    found[key] = estimate_step_seconds(network, variant, config.recipe, *how)
+                    found[key] = estimate_step_seconds(network, variant, config.recipe, *how, questions)
             except Exception as error:  # user code may raise any error; the runs will report it
                 log.warning(
                     "the time of %s on %s is not estimated: %s", network.name, config.variant, describe_error(error)
@@ -99,16 +101,30 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
 
 
 def _estimate_by_name(
-    attn: str, config: RunConfig, variant: VariantSpec, computing: ComputeConfig, threads: int | None
+    attn: str, config: RunConfig, variant: VariantSpec, computing: ComputeConfig, threads: int | None, questions: int
 ) -> float:
     """Do what `estimate_step_seconds` does, for a network that this process resolves."""
-    return estimate_step_seconds(network_of(config), variant, config.recipe, computing, threads)
+    return estimate_step_seconds(network_of(config), variant, config.recipe, computing, threads, questions)
 
 
 def _steps(task: Task) -> int:
     """Return the number of training steps of a run, at most."""
-    recipe, manifest = task.config.recipe, read_manifest(task.data)
-    units = manifest.images("train")
-    if recipe.questions == "one" and task.config.queries == "all":
-        units *= mean_questions(recipe, manifest.variant)
+    recipe = task.config.recipe
+    images, questions = _count_training(task.data)
+    units = questions if recipe.questions == "one" and task.config.queries == "all" else images
     return recipe.epochs * max(1, units // recipe.batch)
+
+
+def _questions_in_step(task: Task) -> int:
+    """Return the mean number of questions about an image in a step, rounded."""
+    asked = task.config.recipe.questions
+    if isinstance(asked, int):
+        return asked
+    images, questions = _count_training(task.data)
+    return max(1, round(questions / images)) if asked == "all" else 1
+
+
+@cache
+def _count_training(data: Path) -> tuple[int, int]:
+    """Return the number of training images of a data set, and of all questions about them."""
+    return read_manifest(data).images("train"), len(read_triples(data, "train", "all").image)

@@ -89,6 +89,7 @@ def test_list_of_pretrained_networks():
     entries = index()
     assert bench.list_models(pretrained=True) == sorted({entry["attn"] for entry in entries})
     assert bench.list_models("p*", variant="mref") == ["pan-ctx"]
+    assert bench.list_models("ctx", pretrained=True) == ["pan-ctx"]
     assert bench.list_models("*", pretrained=True, variant="mgb") == []
     for variant in {entry["variant"] for entry in entries}:
         for name in bench.list_models(variant=variant):

@@ -66,3 +66,15 @@ def test_maps_of_a_task_without_masks_are_refused(prepared):
 def test_a_split_that_does_not_exist_is_a_usage_error(prepared):
     with pytest.raises(UsageProblemError, match="no 'tset' split: did you mean 'test'"):
         bench.evaluate(Brightest(), prepared, split="tset")
+
+
+def test_a_function_that_returns_maps_alone_has_no_measure_of_answers(tmp_path):
+    """With six classes or more, five guesses are measured, but only of answers."""
+    classes = write_photos(tmp_path / "photos")
+    for folder in write_photos(tmp_path / "others", seed=1).iterdir():
+        folder.rename(classes / f"another {folder.name}")
+    folder = prepare_task(f"folder:{classes}", tmp_path / "root", 16)
+    assert "top5" in bench.evaluate(lambda images: torch.rand(len(images), 6), folder).measures
+    found = bench.evaluate(lambda images: torch.rand(len(images), 4, 4), folder)
+    assert not {"accuracy", "top5"} & {*found.measures}
+    assert "prediction" not in found.answers

@@ -70,3 +70,12 @@ def test_uniform_maps_score_the_area_of_the_target_and_scale_does_not_matter(see
         torch.testing.assert_close(measure(scores.double() * factor, target), found, atol=0.02, rtol=0)
         perfect = measure(target.float() * factor, target)
         torch.testing.assert_close(perfect, torch.ones_like(perfect))
+
+
+def test_every_score_of_an_empty_target_is_zero():
+    scores, target = draw(0)
+    target[1] = False
+    for measure in (average_precision, rank_accuracy, iou_after_otsu):
+        found, others = measure(scores, target), [0, 2, 3, 4]
+        assert found[1] == 0
+        assert torch.equal(found[others], measure(scores[others], target[others]))

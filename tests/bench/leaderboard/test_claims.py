@@ -233,3 +233,18 @@ def test_special_characters_in_names_do_not_break_claim_tables():
     place = {"recipe": "fast|\n<b>", "dataset": {"spec_id": "a|\nb"}}
     text = claims_to_text(evaluate_claims([run("pan", 0.4, **place), run("san", 0.8, **place)]), markdown=True)
     assert text.splitlines()[0] == "### mbg-a|\\nb, fast|\\n&lt;b>"
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_runs_of_another_precision_are_compared_among_themselves(backwards):
+    """A second run of a seed in bf16 does not replace the first one, in any order of the runs."""
+    fp32 = [run("pan", 0.4), run("pan-ctx", 0.7)]
+    bf16 = [run("pan", 0.6, precision="bf16"), run("pan-ctx", 0.5, precision="bf16")]
+    alone = one(fp32, "local context helps")
+    every = [*fp32, *bf16][:: -1 if backwards else 1]
+    found = [claim for claim in evaluate_claims(every) if claim.claim == "local context helps"]
+    assert [claim.place.group.settings for claim in found] == ["fast", "fast, bf16"]
+    assert (found[0].difference, found[0].bounds) == (alone.difference, alone.bounds)
+    assert found[1].verdict == FAILS
+    mixed = [fp32[0], bf16[1]]
+    assert not [claim for claim in evaluate_claims(mixed) if claim.claim == "local context helps"]

@@ -47,6 +47,13 @@ def test_each_recipe_has_a_table():
     assert text.count("\nclaim") == 2
 
 
+def test_computing_and_questions_are_named_after_the_recipe_in_words():
+    place = Place(GROUP._replace(queries="all", computing="bf16, cuda"))
+    text = verdicts_to_text([FOUND, replace(FOUND, place=place)])
+    assert "fast: 2 epochs, 50 images a step, one question each, all, bf16, cuda\n" in text
+    assert text.count("\nclaim") == 2
+
+
 def test_data_sets_of_one_variant_have_their_full_names():
     results = [FOUND, replace(FOUND, place=Place(GROUP._replace(dataset="mbg-ba9876543210")))]
     assert cells(verdicts_to_text(results, markdown=True))[0][2:] == ["mbg-0123456789ab", "mbg-ba9876543210"]

@@ -69,3 +69,12 @@ def test_runs_are_compared_only_on_the_same_images():
 def test_the_networks_of_the_claims_exist():
     for entry in {entry for pair in TRANSFER_CLAIMS for entry in pair}:
         resolve(entry.attn, network=entry.network, size=(32, 32))
+
+
+def test_runs_without_answers_of_their_own_have_claims():
+    """The answers file of a run may be missing or damaged; its transfers are read from other files."""
+    results = [{**named(n, a, task="cifar100"), "answers": None} for n, a in (("vgg-att", PC2), ("vgg", "none"))]
+    records = transfers({f"vgg-att-{PC2}-0": 0.8, "vgg-none-0": 0.5})
+    (found,) = [claim for claim in evaluate_transfer_claims(results, records) if not claim.missing]
+    assert found.verdict == HOLDS
+    assert "features: 1,024 of" in claims_to_text([found])

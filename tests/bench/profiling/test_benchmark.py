@@ -23,6 +23,7 @@ from bench.profiling.benchmark import (
 from bench.profiling.timing import Spread, Timing
 from mnistref.common.errors import UsageProblemError
 from mnistref.variants import get_variant
+from tests.bench.attention.user_modules import BODY, write_module
 
 CPU = torch.device("cpu")
 ON_CPU = ComputeConfig(CPU)
@@ -136,3 +137,12 @@ def test_commas_separate_networks_and_plus_separates_slots():
         canonical_names("san,arn")
     with pytest.raises(UsageProblemError, match="a name is missing"):
         canonical_names("san,")
+
+
+def test_numerical_errors_are_without_dropout_of_any_kind(tmp_path):
+    drop = "self.drop = nn.Dropout2d(0.5)"
+    module = write_module(tmp_path, BODY.format(init=drop, forward="return score + self.drop(x).mean(1, keepdim=True)"))
+    own = rows_of(measure_runtime([f"{module}:Own"], MINI, replace(SHORT, batch=4), ON_CPU, rounds=1))[-1]
+    assert own["attn"].startswith("own.py:Own")
+    assert own["logits_error"] < 1e-5
+    assert own["gradient_error"] < 1e-4

@@ -111,3 +111,11 @@ def test_questions_that_a_step_asks_twice_are_announced(questions, note, mini, c
     configured(mini, recipe=replace(SHORT, questions=questions))
     assert note in caplog.text
     assert ("twice" in caplog.text) == bool(note)
+
+
+def test_new_images_need_one_question_each_if_the_authors_program_chooses_them(mini):
+    settings = experiment.RunSettings(replace(SHORT, questions="all"), "author", ComputeConfig(CPU), online=True)
+    with pytest.raises(UsageProblemError, match="--queries author needs --questions one"):
+        experiment.configure(mini, "san", 0, settings)
+    for allowed in (replace(settings, online=False), replace(settings, recipe=replace(SHORT, questions="one"))):
+        assert experiment.configure(mini, "san", 0, allowed).queries == "author"

@@ -90,6 +90,23 @@ def test_summary_finds_the_run_without_attention_on_the_same_questions(run, trai
     assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 22.2 %")
 
 
+def test_summary_compares_with_the_same_network_and_seed_without_attention(run, trained, tmp_path, mini):
+    own, none = changed(run, tmp_path, seed=1), trained("none")
+    recipe = json.loads((own / "result.json").read_text())["recipe"]
+    for name, seed, accuracy, network in (
+        ("mini-none-s0-a", 0, 0.111, ""),
+        ("mini-none-s1-b", 1, 0.222, ""),
+        ("mini-none-s2-c", 2, 0.333, ""),
+        ("mini-resnet18-none-s1-d", 1, 0.444, ",network=resnet18,width=8"),
+    ):
+        copy = changed(none, tmp_path, recipe=recipe + network, accuracy=accuracy, seed=seed)
+        copy.rename(tmp_path / name)
+    assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 22.2 %")
+    result = json.loads((own / "result.json").read_text())
+    (own / "result.json").write_text(json.dumps({**result, "recipe": recipe + ",network=resnet18,width=8"}))
+    assert row(describe_run(own, mini), "accuracy").endswith("without attention (none): 44.4 %")
+
+
 @pytest.mark.parametrize(
     ("share", "uniform", "words"),
     [
