@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from bench import metrics
 from bench.attention import known_mechanisms
@@ -18,7 +19,7 @@ from bench.attribution.measures import IMAGE_MEASURES
 from bench.compute import ComputeConfig
 from bench.data.evaluation_data import EvaluationData, open_data
 from bench.evaluation import unchecked_metrics as unchecked
-from bench.evaluation.any_model import AnyModel, Model, as_network
+from bench.evaluation.any_model import AnyModel, Model, as_network, require_fitting
 from bench.evaluation.columns import (
     ACCURACY,
     MAP_METRICS,
@@ -92,7 +93,7 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    dataset: MnistRef | str | Path,
+    dataset: MnistRef | Subset[Any] | str | Path,
     *,
     batch: int = BATCH_IMAGES,
     device: str | torch.device | None = None,
@@ -113,8 +114,8 @@ def evaluate(
 
     Args:
         model: the module or function.
-        dataset: a data set, or a slice of one; a folder or the name of a variant, see `mnistref.load`; or a task, such
-            as "cifar10" or "folder:DIR", or the folder of a prepared one.
+        dataset: a data set, or a slice or `torch.utils.data.Subset` of one; a folder or the name of a variant, see
+            `mnistref.load`; or a task, such as "cifar10" or "folder:DIR", or the folder of a prepared one.
         batch: questions per call, 1 or more.
         device: device of the images; by default that of the module's parameters, or the CPU. A module is moved there.
         split: split of a folder.
@@ -128,6 +129,7 @@ def evaluate(
     """
     require_batch(batch)
     data = open_data(dataset, split, queries)
+    require_fitting(model, data.variant.classes, data.variant.queries)
     network = as_network(model, data.variant.classes, data.variant.asks)
     target = torch.device(device) if device is not None else _device_of(network)
     questions = data.load(target)

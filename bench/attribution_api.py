@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from bench.api import require_batch
 from bench.attribution.attack import find_names, find_regions, parse_norms
@@ -25,7 +26,7 @@ from bench.compute import ComputeConfig
 from bench.data.evaluation_data import EvaluationData, open_data
 from bench.data.sets import has_masks
 from bench.data.split import Split
-from bench.evaluation.any_model import Model
+from bench.evaluation.any_model import Model, require_fitting
 from bench.leaderboard.attack_table import build_attack_table
 from bench.leaderboard.question_columns import RUN
 from bench.leaderboard.swap_table import build_swap_table
@@ -53,7 +54,7 @@ class Saliency:
 
 def saliency(
     model: Model,
-    dataset: MnistRef | str | Path,
+    dataset: MnistRef | Subset[Any] | str | Path,
     method: str = "gradient",
     *,
     explain: str = PREDICTION,
@@ -107,7 +108,7 @@ def saliency(
 
 def attack(
     model: Model,
-    dataset: MnistRef | str | Path,
+    dataset: MnistRef | Subset[Any] | str | Path,
     *,
     methods: str | Iterable[str] = tuple(METHODS),
     regions: str | Iterable[str] | None = None,
@@ -156,7 +157,7 @@ def attack(
 
 def swap(
     model: Model,
-    dataset: MnistRef | str | Path,
+    dataset: MnistRef | Subset[Any] | str | Path,
     *,
     batch: int = BATCH_QUESTIONS,
     device: str | torch.device | None = None,
@@ -211,6 +212,7 @@ def _load_explained(
 ) -> tuple[ExplainedNetwork, Split]:
     """Return the network on the device, and the questions there, with the masks that there are."""
     require_batch(batch)
+    require_fitting(model, data.variant.classes, data.variant.queries)
     network = ExplainedNetwork(model, data.variant.classes, layer, data.variant.asks)
     place = torch.device(device) if device is not None else network.device
     network.network.to(place)

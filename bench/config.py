@@ -20,7 +20,7 @@ from bench.recipes import (
     is_integer,
     recipe_validity,
 )
-from mnistref.spec import canonical_json
+from mnistref.spec import UNITS, canonical_json
 from mnistref.variants import FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES
 
 __all__ = [
@@ -171,6 +171,11 @@ class RunConfig:
 
     def _validity(self) -> dict[str, bool]:
         return {
+            "variant": bool(re.fullmatch(r"\w[\w.-]*", str(self.variant))),
+            "dataset": str(self.dataset).rpartition("-")[0] == self.variant,
+            "queries": self.queries in UNITS,
+            "online": type(self.online) is bool,
+            "deterministic": type(self.deterministic) is bool,
             "device": self.device in DEVICES[1:],
             "precision": self.precision in PRECISIONS,
             "capture": self.capture in CAPTURES,

@@ -106,7 +106,9 @@ def integrated_gradients(network: ExplainedNetwork, images: Tensor, query: Tenso
 
 
 @map_method(
-    "positive part of the last convolution's features, weighted by their mean gradients", "Selvaraju et al., 2017"
+    "positive part of the last convolution's features, weighted by their mean gradients",
+    "Selvaraju et al., 2017",
+    absence="no layer that is known to be its last convolution (in Python, name it with `layer`)",
 )
 def gradcam(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor | None:
     """Return Grad-CAM of the network's layer at its own resolution; None if the network has no convolution."""

@@ -93,6 +93,9 @@ class TrainingOptions:
         if self.train and given and given[0] != "--variant":
             what = "an existing data set" if data else "a task"
             raise click.UsageError(f"give {given[0]} or --train, not both: {what} has its own size")
+        sources = [f"--{name}" for name in ("digits", "backgrounds") if getattr(self, name) not in (None, "builtin")]
+        if sources and (task or (data and not self.online)):
+            raise click.UsageError(f"give {given[0]} or {sources[0]}, not both: its images are made already")
         if self.canvas and not task:
             raise click.UsageError(
                 "--canvas is for --task; `mnistref generate --canvas` makes data sets of other sizes"

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from bench.data import sets
 from bench.data.loading import load_questions, load_split
@@ -67,12 +69,13 @@ def find_data_set(dataset: str | Path, root: Path) -> Path:
     return folder if is_task(folder) else api.find_data_set(dataset, root)
 
 
-def open_data(dataset: MnistRef | str | Path, split: str, queries: str) -> EvaluationData:
+def open_data(dataset: MnistRef | Subset[Any] | str | Path, split: str, queries: str) -> EvaluationData:
     """Return the questions of a data set.
 
     Args:
-        dataset: a data set, or a slice of one; the folder of a data set or of a prepared task; the name of a variant,
-            see `mnistref.load`; or the name of a task or `folder:DIR`, which is prepared in `ROOT`.
+        dataset: a data set, or a slice or `torch.utils.data.Subset` of one; the folder of a data set or of a prepared
+            task; the name of a variant, see `mnistref.load`; or the name of a task or `folder:DIR`, which is prepared
+            in `ROOT`.
         split: split of a folder.
         queries: questions of a folder, see `MnistRef`.
 
@@ -81,6 +84,10 @@ def open_data(dataset: MnistRef | str | Path, split: str, queries: str) -> Evalu
         UsageProblemError: there is no such data set or split.
         DataProblemError: a file is missing or damaged.
     """
+    if isinstance(dataset, Subset):
+        if not isinstance(dataset.dataset, MnistRef):
+            raise ValueError(f"a subset of {type(dataset.dataset).__name__}: pass one of an MnistRef")
+        dataset = dataset.dataset.select(dataset.indices)
     if isinstance(dataset, MnistRef):
         data = dataset
     else:

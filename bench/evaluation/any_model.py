@@ -98,6 +98,15 @@ def as_network(model: Model, classes: int, asks: bool = True) -> nn.Module:
     return AnyModel(model, classes, asks)
 
 
+def require_fitting(model: Model, classes: int, queries: int) -> None:
+    """Raise ValueError if a network of bench was made for other numbers of classes or queries."""
+    if isinstance(model, SlotNetwork) and (model.classes, model.queries) != (classes, queries):
+        raise ValueError(
+            f"the network has {model.classes} classes and {model.queries} queries, but the data set has {classes} and "
+            f"{queries}: pass a data set or a network with the same numbers"
+        )
+
+
 def _split(
     returned: object, classes: int, keeps_gradients: bool = False
 ) -> tuple[Tensor | None, list[Tensor], dict[str, Any]]:

@@ -52,7 +52,7 @@ class AttributeCNN(SlotNetwork):
         super().__init__()
         network = attn if isinstance(attn, NetworkSpec) else resolve_network(attn, width, _layout(width, size, stages))
         width = network.width
-        mechanisms = self._plan(network, _layout(width, size, stages), queries)
+        mechanisms = self._plan(network, _layout(width, size, stages), classes, queries)
         self.stages = nn.ModuleList(nn.Conv2d(width if k else 3, width, 3, padding=1) for k in range(stages))
         make_head = partial(Head, classes=classes, query_dim=self.appended_queries, dropout=dropout)
         self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)

@@ -31,6 +31,7 @@ class SlotNetwork(nn.Module, ABC):
     Attributes:
         spec: what the network was made from.
         layout: the slots.
+        classes: number of classes, K.
         queries: number of different queries, Q; 0 for a task without a question.
         query_slots: indices of the slots whose mechanism uses the query.
         head: the classifier, see `bench.networks.heads`.
@@ -86,10 +87,10 @@ class SlotNetwork(nn.Module, ABC):
     def full_size_channels(self) -> int:
         """The number of channels whose features at the size of the image take as much memory as the largest layer."""
 
-    def _plan(self, network: NetworkSpec, layout: Layout, queries: int) -> list[Mechanism]:
+    def _plan(self, network: NetworkSpec, layout: Layout, classes: int, queries: int) -> list[Mechanism]:
         """Set the slots, and return the mechanism of each slot, shallow to deep."""
         mechanisms = network.fill(layout)
-        self.spec, self.layout, self.queries = network, layout, queries
+        self.spec, self.layout, self.classes, self.queries = network, layout, classes, queries
         self.query_slots = {k for k, m in enumerate(mechanisms) if queries and m.uses_query}
         return mechanisms
 
@@ -187,7 +188,7 @@ class StandardNetwork(SlotNetwork):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        mechanisms = self._plan(network, self.layout_of(network.width, size), queries)
+        mechanisms = self._plan(network, self.layout_of(network.width, size), classes, queries)
         self._add_layers(network.width, dropout)
         make_head = partial(self._make_head, classes=classes, dropout=dropout)
         self.head = make_heads(mechanisms[-1], self.vector_widths(mechanisms[-1]), make_head)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.config import RunConfig
 from bench.runs.provenance import read_data_folder, read_reproduction
 from bench.runs.shell_command import build_generate_command
-from mnistref.common.errors import UsageProblemError
+from mnistref.common.errors import ProblemError, UsageProblemError
 from mnistref.spec import VariantSpec
 
 if TYPE_CHECKING:
@@ -39,11 +39,23 @@ def find_data_folder(run: Path, dataset: str, root: Path) -> Path | None:
     Raises:
         DataProblemError, TypeError, OSError: config.json is damaged or missing.
     """
-    recorded = read_data_folder(run)
     found = list_data_folders(dataset, (run.resolve().parent.parent, root))
-    if recorded and recorded.name == dataset and recorded.is_dir():
-        found.append(recorded)
-    return found[0] if found else None
+    if found:
+        return found[0]
+    recorded = read_data_folder(run)
+    return recorded if recorded and _has_name(recorded, dataset) else None
+
+
+def _has_name(folder: Path, dataset: str) -> bool:
+    """Return whether a folder is the data set of this name. Its user may have renamed it."""
+    if not folder.is_dir() or folder.name == dataset:
+        return folder.is_dir()
+    from bench.data.sets import read_manifest  # imports torch
+
+    try:
+        return read_manifest(folder).folder_name == dataset
+    except ProblemError:
+        return False
 
 
 def resolve_data_folder(run: Path, config: RunConfig, root: Path) -> Path:

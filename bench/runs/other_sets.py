@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from mnistref.variants import VARIANTS, get_variant, range_text
 
 
 class Factors(TypedDict):
-    """What a data set is made of, in which others may differ. `backgrounds` is None without photos."""
+    """What a data set is made of, in which others may differ.
+
+    `backgrounds` is None without photos. Early records lack `distractors`.
+    """
 
     variant: str
     scales: list[float]
     digits_per_image: list[int]
     canvas: int
+    distractors: NotRequired[int]
     seed: int
     digits: str
     backgrounds: str | None
@@ -30,6 +34,7 @@ FACTOR_WORDS = {
     "scales": "scale",
     "digits_per_image": "digits per image",
     "canvas": "canvas, px",
+    "distractors": "distractors",
     "seed": "seed",
     "digits": "digits from",
     "backgrounds": "photos from",
@@ -46,6 +51,7 @@ def factors_of(manifest: Manifest) -> Factors:
         "scales": list(law.scales),
         "digits_per_image": list(law.digits),
         "canvas": law.canvas,
+        "distractors": law.distractors,
         "seed": manifest.spec["seed"],
         "digits": manifest.digits.name,
         "backgrounds": manifest.backgrounds.name if manifest.backgrounds else None,
@@ -65,7 +71,7 @@ def describe_difference(factors: Mapping[str, object], own: Mapping[str, object]
     return "; ".join(
         f"{words} {factor_text(factors[name])}"
         for name, words in FACTOR_WORDS.items()
-        if name in own and factors[name] != own[name]
+        if name in own and name in factors and factors[name] != own[name]
     )
 
 

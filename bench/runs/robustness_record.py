@@ -218,7 +218,7 @@ def _is_set(value: object) -> bool:
 
 
 def _are_factors(value: object) -> bool:
-    if not isinstance(value, dict) or set(value) != set(FACTOR_WORDS):
+    if not isinstance(value, dict) or {*value, "distractors"} != {*FACTOR_WORDS}:
         return False
     ranges = all(
         isinstance(value[name], list) and len(value[name]) == 2 and all(map(is_number, value[name]))
@@ -226,4 +226,9 @@ def _are_factors(value: object) -> bool:
     )
     texts = all(is_text(value[name]) for name in ("variant", "digits", "pool"))
     photos = value["backgrounds"] is None or is_text(value["backgrounds"])
-    return ranges and texts and photos and all(type(value[name]) is int for name in ("canvas", "seed"))
+    return (
+        ranges
+        and texts
+        and photos
+        and all(type(value.get(name, 0)) is int for name in ("canvas", "seed", "distractors"))
+    )

@@ -11,6 +11,7 @@ from bench.tasks.image_resize import square_image
 from bench.tasks.task_spec import LabelledImages, LoadedTask, split_by_class
 from mnistref.common.atomic_files import file_sha256
 from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.common.rgb_pixels import to_rgb
 
 log = logging.getLogger("bench")
 
@@ -34,7 +35,10 @@ def find_class_images(folder: Path) -> dict[str, list[Path]]:
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.name.startswith("."):
             found[place.name] = [
-                path for path in sorted(place.rglob("*")) if path.suffix.lower() in SUFFIXES and path.name[0] != "."
+                path
+                for path in sorted(place.rglob("*"))
+                if path.suffix.lower() in SUFFIXES
+                and not any(part.startswith(".") for part in path.relative_to(place).parts)
             ]
     found = {name: paths for name, paths in found.items() if paths}
     if len(found) < 2:
@@ -95,6 +99,8 @@ def take_images(images: LabelledImages, indices: np.ndarray) -> LabelledImages:
 def _read(path: Path, side: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return square_image(ImageOps.exif_transpose(image), side)
+            upright = ImageOps.exif_transpose(image)
+            upright.format = image.format  # a copy has none, and 16 bits of TIFF and PNG are known by it
+            return square_image(to_rgb(upright), side)
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataProblemError(f"{path}: no image that can be read ({error}); remove it") from error

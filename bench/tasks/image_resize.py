@@ -5,8 +5,8 @@ from PIL import Image
 
 
 def square_image(image: Image.Image, side: int) -> np.ndarray:
-    """Return an image as u1 (side, side, 3), resized bilinearly with antialiasing."""
-    return np.asarray(_square(image.convert("RGB"), side, Image.Resampling.BILINEAR))
+    """Return an image of mode RGB as u1 (side, side, 3), resized bilinearly with antialiasing."""
+    return np.asarray(_square(image, side, Image.Resampling.BILINEAR))
 
 
 def square_mask(mask: np.ndarray, side: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def find_factor(others: Sequence[Mapping[str, object]], own: Mapping[str, object
         A key of `FACTOR_WORDS`; None if there are several, or none.
     """
     compared = others if len(others) > 1 else [*others, own] if own else []
-    varying = [name for name in FACTOR_WORDS if any(one[name] != compared[0][name] for one in compared[1:])]
+    varying = [name for name in FACTOR_WORDS if any(one.get(name) != compared[0].get(name) for one in compared[1:])]
     return varying[0] if len(varying) == 1 else None
 
 

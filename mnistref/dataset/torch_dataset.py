@@ -1,7 +1,7 @@
 """The torch Dataset `MnistRef`: questions about images as dictionaries."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
@@ -117,7 +117,7 @@ class MnistRef(Dataset[Sample]):
             kind = type(index).__name__
             raise TypeError(
                 f"an index of type {kind}: pass a whole number or a slice, such as dataset[3] or dataset[:100]; "
-                "torch.utils.data.Subset takes a list of numbers"
+                "dataset.select([3, 1]) takes a list of numbers"
             ) from None
         if not -len(self) <= number < len(self):
             raise IndexError(f"item {number} of {len(self)}")
@@ -132,6 +132,15 @@ class MnistRef(Dataset[Sample]):
         sample["box"] = torch.tensor(self._box[number])  # a copy
         return sample
 
+    def select(self, indices: Sequence[int]) -> "MnistRef":
+        """Return the questions at these positions, in this order, as a data set.
+
+        Raises:
+            IndexError: a position is not in −len … len − 1.
+        """
+        positions = np.array([range(len(self))[index] for index in indices], dtype=np.int64)
+        return self._view(positions)
+
     def read_image(self, image: int) -> tuple[Tensor, np.ndarray]:
         """Return an image of the split, u1 (3, H, W), and the digit of each of its pixels, u1 (H, W).
 
@@ -142,7 +151,7 @@ class MnistRef(Dataset[Sample]):
         """
         return self._shards.read(image)
 
-    def _view(self, questions: slice) -> "MnistRef":
+    def _view(self, questions: slice | np.ndarray) -> "MnistRef":
         view = copy(self)
         view.triples = Triples(*(values[questions].copy() for values in self.triples))
         view.scale, view._box = self.scale[questions].copy(), self._box[questions].copy()

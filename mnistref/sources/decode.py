@@ -2,17 +2,17 @@
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import PIL
 import PIL._imaging
 from PIL import Image, UnidentifiedImageError
 
 from mnistref.common.errors import DataProblemError
+from mnistref.common.rgb_pixels import UnfitImageError, is_rgb, to_rgb
 from mnistref.sources.metadata_removal import without_metadata
 from mnistref.sources.orientation import SIDEWAYS, TURNS, orientation
 from mnistref.sources.thread_pool import BoundedThreadPool, StoppableFile, StoppedError
@@ -27,7 +27,6 @@ with suppress(AttributeError, OSError):
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)  # it would print warnings about TIFF files to stderr
 
 _DRAFT_PIXELS = 256  # minimal side of a JPEG that is decoded at a reduced size
-_STRIP_PIXELS = 1 << 20  # converted at a time, which bounds the memory of intermediate images
 
 
 @contextmanager
@@ -59,7 +58,7 @@ def _opened(path: Path, pool: BoundedThreadPool, draft: bool) -> Iterator[tuple[
     with _errors_name_file(path), ExitStack() as stack:
         try:
             both = stack.enter_context(_open_upright(StoppableFile(path, pool), pool, draft))
-        except (StoppedError, MemoryError, _UnfitError):
+        except (StoppedError, MemoryError, UnfitImageError):
             raise
         except Exception as error:  # decoders raise any exception, also for damaged metadata
             file = stack.enter_context(StoppableFile(path, pool))
@@ -76,7 +75,7 @@ def _raise_original_error(error: Exception) -> Iterator[None]:
     """Raise `error`, the error of the original file, if the block fails."""
     try:
         yield
-    except (StoppedError, MemoryError, _UnfitError):
+    except (StoppedError, MemoryError, UnfitImageError):
         raise
     except Exception:
         raise error from None
@@ -102,7 +101,7 @@ def _open_upright(
         with pool.reserve_memory(_cost(image, size, pool, file_bytes)):
             image.load()
             turn = TURNS.get(orientation(image))  # a PNG may store it after the pixels
-            photo = _rgb(image)
+            photo = to_rgb(image)
             if photo is not image:
                 image.close()
             if turn is not None:
@@ -112,7 +111,7 @@ def _open_upright(
             if not reduced:
                 size = photo.size
             if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
-                raise _UnfitError(
+                raise UnfitImageError(
                     f"the photo has {_pixels(size)}; a background needs at least {MIN_SIDE} pixels a side and an "
                     f"aspect ratio of at most {MAX_ASPECT}; remove it"
                 )
@@ -126,17 +125,13 @@ def read_photo(path: Path) -> Image.Image:
         return photo.copy()
 
 
-class _UnfitError(Exception):
-    """A photo that cannot be used; the message has the reason and the advice."""
-
-
 @contextmanager
 def _errors_name_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (StoppedError, DataProblemError, MemoryError):
         raise
-    except _UnfitError as error:
+    except UnfitImageError as error:
         raise DataProblemError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise exceptions of any type
         if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged photo
@@ -165,63 +160,15 @@ def _cost(image: Image.Image, size: tuple[int, int], pool: BoundedThreadPool, fi
         file_bytes: memory that the decoder may need for the file itself, in bytes.
 
     Raises:
-        _UnfitError: the bound is more than the whole memory of the pool.
+        UnfitImageError: the bound is more than the whole memory of the pool.
     """
     decoder = 8 if image.format == "WEBP" else 6 if image.info.get("progressive") else 0
     # Pillow decodes all pixels of a PNG to look for EXIF data that are not in front of them
     in_header = image.format != "PNG" or "exif" in image.info
     turned = in_header and orientation(image) != 1
     pixels, whole = image.width * image.height, size[0] * size[1]
-    cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not _is_rgb(image) else 0) + file_bytes
+    cost = max(4 * pixels + decoder * whole, 8 * pixels if turned or not is_rgb(image) else 0) + file_bytes
     if cost > pool.memory:
         most = f"{pool.memory // 1_000_000} MB"
-        raise _UnfitError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
+        raise UnfitImageError(f"{_pixels(size)} take more than {most} to decode; scale it down or remove it")
     return cost
-
-
-def _is_rgb(image: Image.Image) -> bool:
-    return image.mode == "RGB" and not image.has_transparency_data
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if _is_rgb(image):
-        return image
-    to_bytes = _to_bytes(image)
-    photo = Image.new("RGB", image.size)
-    for strip, top in _strips(image):
-        strip = to_bytes(strip)
-        if strip.has_transparency_data:
-            strip = strip.convert("RGBA")
-            strip = Image.alpha_composite(Image.new("RGBA", strip.size, (0, 0, 0, 255)), strip)
-        photo.paste(strip.convert("RGB"), (0, top))
-    return photo
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield image.crop((0, top, image.width, min(top + rows, image.height))), top
-
-
-def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """Return a function that scales a strip to 8 bits: 16-bit values by their range, floats by their maximum."""
-    if not image.mode.startswith(("I", "F")):
-        return lambda strip: strip
-    if image.mode == "I" and image.format not in (
-        "PNG",
-        "PPM",
-    ):  # Pillow opens PNG and PPM files of 16 bits in mode I too
-        raise _UnfitError("pixels of 32 bits have no defined white; save it with 8 or 16 bits, or remove it")
-    top = 65535.0
-    if image.mode == "F":
-        most = np.array([np.asarray(strip).max() for strip, _ in _strips(image)])
-        least = np.array([np.asarray(strip).min() for strip, _ in _strips(image)])
-        if not np.isfinite([most, least]).all():
-            raise _UnfitError("some pixels are NaN or infinite; mend or remove it")
-        top = max(float(most.max()), 1e-12)
-
-    def scaled(strip: Image.Image) -> Image.Image:
-        values = np.asarray(strip, np.float64)
-        return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
-
-    return scaled

@@ -205,6 +205,11 @@ def test_sources_of_data_exclude_each_other(mone):
     for options, message in (
         (["--task", "cifar10", "--variant", "mini"], "give --task or --variant, not both"),
         (["--task", "cifar10", "--data", mone], "give --data or --task, not both"),
+        (
+            ["--task", "cifar10", "--digits", "mnist5k"],
+            "give --task or --digits, not both: its images",
+        ),
+        (["--data", mone, "--backgrounds", "photos"], "give --data or --backgrounds, not both"),
         (["--task", "cifar10", "--train", 10], "give --task or --train, not both: a task has its own size"),
         (["--variant", "mini", "--canvas", 32], "--canvas is for --task"),
     ):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Subset
 
 import bench
 from bench.data import evaluation_data
@@ -10,6 +11,7 @@ from bench.data.evaluation_data import open_data
 from bench.tasks import prepare_task
 from bench.tasks.store import read_task
 from mnistref.common.errors import UsageProblemError
+from mnistref.dataset import MnistRef
 from tests.bench.tasks.conftest import write_photos
 
 
@@ -78,3 +80,22 @@ def test_a_function_that_returns_maps_alone_has_no_measure_of_answers(tmp_path):
     found = bench.evaluate(lambda images: torch.rand(len(images), 4, 4), folder)
     assert not {"accuracy", "top5"} & {*found.measures}
     assert "prediction" not in found.answers
+
+
+def test_a_subset_has_its_questions_in_its_order(mini):
+    data = MnistRef(mini, "test")
+    model = bench.create_model("san", variant="mini").eval()
+    whole, part = bench.evaluate(model, data).answers, bench.evaluate(model, Subset(data, [7, 2, -1])).answers
+    for name in ("image", "query", "label", "prediction"):
+        assert part[name].tolist() == whole[name].iloc[[7, 2, -1]].tolist()
+    with pytest.raises(IndexError):
+        bench.evaluate(model, Subset(data, [len(data)]))
+    with pytest.raises(ValueError, match="a subset of list: pass one of an MnistRef"):
+        bench.evaluate(model, Subset([1, 2], [0]))
+
+
+def test_a_network_for_other_questions_is_refused(mini, make):
+    model = bench.create_model("san", variant="mini")
+    for call in (bench.evaluate, lambda m, d: bench.attack(m, d, methods="fgsm"), lambda m, d: bench.swap(m, d)):
+        with pytest.raises(ValueError, match="the network has 5 classes and 10 queries, but the data set has 10 and 5"):
+            call(model, make("miniinv"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.evaluation.any_model import AnyModel, as_network
+from bench.evaluation.any_model import AnyModel, as_network, require_fitting
 from bench.model import Output, create_model
 
 IMAGES, QUERY = torch.rand(3, 3, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2])
@@ -112,3 +112,12 @@ def test_a_network_of_bench_is_used_as_it_is():
     assert as_network(other, 5) is other
     with pytest.raises(ValueError, match="a model as str: pass a module or a function"):
         as_network("pan", 5)
+
+
+def test_a_network_of_bench_must_have_the_classes_and_queries_of_the_data():
+    model = create_model("none", variant="mini")
+    require_fitting(model, model.classes, model.queries)
+    require_fitting(lambda images: images, 3, 4)
+    for classes, queries in ((model.classes + 1, model.queries), (model.classes, 0)):
+        with pytest.raises(ValueError, match=rf"the network has 5 classes and 10 queries, .* {classes} and {queries}:"):
+            require_fitting(model, classes, queries)

@@ -55,6 +55,7 @@ FACTORS = {
     "scales": [0.5, 1.0],
     "digits_per_image": [2, 4],
     "canvas": 48,
+    "distractors": 0,
     "seed": 0,
     "digits": "mnist5k",
     "backgrounds": None,

@@ -87,3 +87,16 @@ def test_missing_weights_are_named_before_a_missing_data_set(moved, tmp_path):
     (moved / records.RESULT).unlink()
     with pytest.raises(DataProblemError, match="the run is not finished"):
         resolve_fitting_folder(moved, None, tmp_path)
+
+
+def test_a_recorded_folder_may_have_another_name(finished, mini, tmp_path):
+    run = tmp_path / "own" / "runs" / "run"
+    shutil.copytree(finished[1], run)
+    renamed = tmp_path / "renamed"
+    shutil.copytree(mini, renamed)
+    content = json.loads((run / records.CONFIG).read_text())
+    (run / records.CONFIG).write_text(json.dumps({**content, records.DATA_FOLDER: str(renamed)}))
+    assert find_data_folder(run, mini.name, tmp_path) == renamed
+    assert find_data_folder(run, "mini-0123", tmp_path) is None
+    (renamed / "dataset.json").write_text("{")
+    assert find_data_folder(run, mini.name, tmp_path) is None

@@ -18,6 +18,9 @@ def test_factors_that_differ_are_described_in_words():
     assert [factor_text(value) for value in ([0.5, 1.0], [2, 2], None, "mnist")] == ["0.5–1", "2", "none", "mnist"]
     other = {**FACTORS, "scales": [0.5, 0.5], "seed": 3, "backgrounds": "builtin"}
     assert describe_difference(other, FACTORS) == "scale 0.5; seed 3; photos from builtin"
+    assert describe_difference({**FACTORS, "distractors": 5}, FACTORS) == "distractors 5"
+    early = {name: value for name, value in FACTORS.items() if name != "distractors"}
+    assert describe_difference({**early, "seed": 3}, FACTORS) == describe_difference({**FACTORS, "seed": 3}, early)
     assert describe_difference(FACTORS, FACTORS) == describe_difference(other, {}) == ""
 
 

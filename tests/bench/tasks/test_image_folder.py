@@ -66,3 +66,31 @@ def test_bad_folders_are_errors_of_one_line(tmp_path):
     shutil.copy(folder / "street at night" / "1.jpg", folder / "few" / "1.jpg")
     with pytest.raises(DataProblemError, match="few: 1 images; a class needs 3 or more"):
         load_folder(folder, 16)
+
+
+def test_pixels_of_16_bits_and_transparent_ones_are_read_as_photos_are(tmp_path):
+    """A ramp from black to white is the same with 8 and 16 bits and as floats; what is transparent is black."""
+    folder = write_photos(tmp_path / "photos")
+    ramp = np.tile(np.arange(16, dtype=np.uint16) * 4369, (16, 1))
+    eight = (ramp // 257).astype(np.uint8)
+    colour = np.stack([eight, eight, eight, np.where(np.arange(16) < 8, 0, 255) + 0 * eight], -1).astype(np.uint8)
+    for place, image in (
+        ("beach/deep.png", Image.fromarray(ramp)),
+        ("forest/deep.tif", Image.fromarray(ramp)),
+        ("forest/float.tif", Image.fromarray(ramp.astype(np.float32))),
+        ("forest/clear.png", Image.fromarray(colour)),
+    ):
+        image.save(folder / place)
+    task = load_folder(folder, 16)
+    every = np.concatenate([task.train.images, task.test.images])[..., 0]
+    assert (every == eight).all((1, 2)).sum() == 3
+    assert (every == np.where(np.arange(16) < 8, 0, eight)).all((1, 2)).sum() == 1
+    Image.fromarray(np.full((20, 20), 70_000, np.int32)).save(folder / "beach" / "integers.tif")
+    with pytest.raises(DataProblemError, match=r"integers.tif: no image that can be read \(pixels of 32 bits"):
+        load_folder(folder, 16)
+
+
+def test_images_in_hidden_folders_are_skipped(tmp_path):
+    folder = write_photos(tmp_path / "photos")
+    shutil.copytree(folder / "forest", folder / "beach" / "more" / ".thumbnails")
+    assert [len(paths) for paths in find_class_images(folder).values()] == list(CLASSES.values())

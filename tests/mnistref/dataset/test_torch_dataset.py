@@ -242,3 +242,16 @@ def test_item_of_a_damaged_shard_is_a_data_error(make, tmp_path):
 def test_shards_open_with_plain_h5py(make):
     with h5py.File(make("mbg") / "val-00000-of-00001.h5") as file:
         assert {len(field) for field in file.values()} == {20}
+
+
+def test_selected_questions_are_a_data_set(make):
+    data = MnistRef(make("mini"))
+    some = data.select([5, -1, 5])
+    assert len(some) == 3
+    for position, number in enumerate((5, len(data) - 1, 5)):
+        assert torch.equal(some[position]["image"], data[number]["image"])
+        assert some[position]["query"] == data[number]["query"]
+        assert torch.equal(some[position]["box"], data[number]["box"])
+    assert len(data.select([])) == 0
+    with pytest.raises(IndexError):
+        data.select([len(data)])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnistref.common import rgb_pixels
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate
-from mnistref.sources import decode, photo_checks
+from mnistref.sources import photo_checks
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
 from mnistref.storage.manifest import read_manifest
@@ -81,7 +82,7 @@ def test_float_images_are_scaled_by_their_maximum(tmp_path):
 def test_photo_decoded_in_strips_has_no_seam(mode, tmp_path, monkeypatch):
     Image.fromarray(RGB).convert(mode).save(tmp_path / "x.tif")
     whole = pixels(tmp_path / "x.tif")
-    monkeypatch.setattr(decode, "_STRIP_PIXELS", 31)
+    monkeypatch.setattr(rgb_pixels, "_STRIP_PIXELS", 31)
     np.testing.assert_array_equal(pixels(tmp_path / "x.tif"), whole)
 
 
