@@ -29,5 +29,5 @@ def explain_missing_differences(board: pd.DataFrame, baseline: str | None) -> st
     this_recipe = "this recipe" if board[RECIPE].nunique() == 1 else "these recipes"
     return (
         f"no differences: there is no finished run of {baseline} on {this_set} with {this_recipe}; "
-        f"add --attn {baseline}, or choose another baseline with --baseline"
+        "train one, or choose another baseline with --baseline"
     )

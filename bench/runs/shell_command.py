@@ -11,6 +11,8 @@ from mnistref.spec import RequestRecord
 from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
+DIGITS, PHOTOS = "DIGITS", "PHOTOS"
+"""Placeholders for folders of the user."""
 _CHANGEABLE = ("epochs", "batch", "lr", "fade", "questions", "augment", "dropout")
 _ALWAYS = ("epochs", "batch", "questions")
 """Options that a command contains even if they equal the recipe's value, because recipes may change later."""
@@ -47,6 +49,7 @@ def build_command(
         if recipe is None:
             return None
         options = [*_network_options(config), "--data", data, *recipe, *_computing_options(config, asks)]
+        options += _source_options(request) if config.online else []
         command = ["bench", "run", *options]
     words = " ".join(map(shlex.quote, command))
     if init_runs:
@@ -127,6 +130,12 @@ def _computing_options(config: RunConfig, asks: bool) -> list[str]:
     return options + [f"--{name}" for name in ("online", "deterministic") if getattr(config, name)]
 
 
+def _source_options(request: RequestRecord) -> list[str]:
+    """Return the options that name folders of the user, from which `--online` makes new images."""
+    places = (("--digits", request["digits"], DIGITS), ("--backgrounds", request["backgrounds"], PHOTOS))
+    return [word for option, source, placeholder in places if source is None for word in (option, placeholder)]
+
+
 def build_generate_command(request: RequestRecord) -> str:
     """Return the command that generates a data set, with placeholders for folders of the user.
 
@@ -136,7 +145,7 @@ def build_generate_command(request: RequestRecord) -> str:
     options: list[object] = ["--variant", request["variant"], "--seed", request["seed"]]
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]
-    options += ["--digits", request["digits"] or "DIGITS", "--backgrounds", request["backgrounds"] or "PHOTOS"]
+    options += ["--digits", request["digits"] or DIGITS, "--backgrounds", request["backgrounds"] or PHOTOS]
     options += ["--pool", request["pool"], *(["--any-digits"] if request.get("any_digits") else []), "--root", ROOT]
     options += options_of_changes(request)
     return " ".join(shlex.quote(str(word)) for word in ["mnistref", "generate", *options])

@@ -13,7 +13,7 @@ from tests.bench.leaderboard.helpers import failed, result, with_answers
     [
         (
             [result("pan"), result("arnn")],
-            "no finished run of san on this data set with this recipe; add --attn san, or",
+            "no finished run of san on this data set with this recipe; train one, or",
         ),
         ([result("pan"), failed("san")], "no finished run of san on this data set with this recipe"),
         ([result("pan"), result("pan", variant="mref")], "no finished run of san on these data sets with this recipe"),

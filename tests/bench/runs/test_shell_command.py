@@ -131,3 +131,17 @@ def test_command_executed_in_a_shell_gives_the_same_runs(tmp_path, monkeypatch):
     assert row["seeds"] == 2
     assert row["command"] == build_command(config, REQUEST, [0, 2])
     assert {path.name for path in runs.glob("mini-*")} == {replace(config, seed=seed).run_id for seed in (0, 2)}
+
+
+def test_online_training_names_the_folders_of_the_user():
+    online = replace(CONFIG, online=True)
+    for change, words in (
+        ({}, ""),
+        ({"digits": None}, "--digits DIGITS"),
+        ({"backgrounds": None}, "--backgrounds PHOTOS"),
+        ({"digits": None, "backgrounds": None}, "--digits DIGITS --backgrounds PHOTOS"),
+    ):
+        run = build_command(online, {**REQUEST, **change}, [0]).partition("&& ")[2]
+        assert run.partition("--online ")[2] == f"{words} --seed 0".strip()
+        stored = build_command(CONFIG, {**REQUEST, **change}, [0]).partition("&& ")[2]
+        assert not {"DIGITS", "PHOTOS"} & {*stored.split()}
