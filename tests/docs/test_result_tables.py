@@ -25,12 +25,15 @@ BOARDS = {name: read_board(name) for name in ("fast", "cpu-best")}
 
 
 def find(board: str, variant: str, attn: str, epochs: int | None) -> dict[str, str] | None:
-    """Return the row of a mechanism in fp32; without a number of epochs, its best row; None if there is none."""
+    """Return the row of a mechanism in fp32, from scratch; without a number of epochs, its best row; None if there is none."""
     found = [
         row
         for row in BOARDS[board]
         if (row["variant"], row["attn"]) == (variant, attn)
-        and (not epochs or (f"epochs={epochs}," in row["recipe"] and row["precision"] == "fp32"))
+        and (
+            not epochs
+            or (f"epochs={epochs}," in row["recipe"] and "init=" not in row["recipe"] and row["precision"] == "fp32")
+        )
     ]
     return max(found, key=lambda row: float(row["accuracy"]), default=None)
 
