@@ -25,7 +25,7 @@ BOARDS = {name: read_board(name) for name in ("fast", "cpu-best")}
 
 
 def find(board: str, variant: str, attn: str, epochs: int | None) -> dict[str, str] | None:
-    """Return the row of a mechanism in fp32, from scratch; without a number of epochs, its best row; None if there is none."""
+    """Return the row of a mechanism from scratch in fp32; without a number of epochs, its best row; or None."""
     found = [
         row
         for row in BOARDS[board]
