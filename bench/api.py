@@ -123,7 +123,8 @@ def evaluate(
 
     Raises:
         ValueError: the output of the model has a wrong shape, or values that are negative or not finite; the data set
-            has transforms or no questions; or `batch` is below 1.
+            has transforms or no questions; a network of bench has other numbers of classes or queries; or `batch` is
+            below 1.
         UsageProblemError: there is no data set or no such split.
         DataProblemError: a file of the data set is damaged.
     """
