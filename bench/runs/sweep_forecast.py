@@ -92,7 +92,7 @@ def _measure_steps(tasks: Sequence[Task], threads: int | None) -> dict[tuple[Net
                 if network.has_user_module:  # the child process resolves the name, because it has its own classes
                     found[key] = probe.call(_estimate_by_name, network.name, config, variant, *how, questions)
                 else:
-                    found[key] = estimate_step_seconds(network, variant, config.recipe, *how, questions)
+                    found[key] = estimate_step_seconds(network, variant, config.recipe, *how, questions=questions)
             except Exception as error:  # user code may raise any error; the runs will report it
                 log.warning(
                     "the time of %s on %s is not estimated: %s", network.name, config.variant, describe_error(error)
@@ -104,7 +104,7 @@ def _estimate_by_name(
     attn: str, config: RunConfig, variant: VariantSpec, computing: ComputeConfig, threads: int | None, questions: int
 ) -> float:
     """Do what `estimate_step_seconds` does, for a network that this process resolves."""
-    return estimate_step_seconds(network_of(config), variant, config.recipe, computing, threads, questions)
+    return estimate_step_seconds(network_of(config), variant, config.recipe, computing, threads, questions=questions)
 
 
 def _steps(task: Task) -> int:

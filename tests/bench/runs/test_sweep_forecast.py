@@ -29,7 +29,7 @@ def steps(monkeypatch):
     """Let a step of san take 10 s and of pan 30 s, and return the list of measured networks."""
     measured = []
 
-    def estimate(network, *_):
+    def estimate(network, *_, **__):
         measured.append(network.name)
         return {"san": 10.0, "pan": 30.0}[network.name]
 
@@ -98,7 +98,7 @@ def test_finished_runs_are_not_announced(tasks, steps, tmp_path, caplog, monkeyp
 
 
 def test_an_error_of_the_estimate_does_not_end_the_sweep(tasks, tmp_path, monkeypatch, caplog):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(sweep_forecast, "MIN_IMAGES", 1)

@@ -341,7 +341,7 @@ def _change(*parts: str, **entries):
         (_change(records.CONFIG, attn_files={"a": 1}), "not text"),
         (_change(records.CONFIG, attn="san"), "config.json: damaged .its attn is not that of result.json"),
         (_change(records.CONFIG, records.RESULT, attn="arnnn"), "cannot build the network.*did you mean"),
-        (_change(records.CONFIG, records.RESULT, variant="nano"), "cannot build the network.*unknown variant"),
+        (_change(records.CONFIG, records.RESULT, variant="nano"), "config.json: damaged .dataset: 'mini-"),
         (_change(records.CONFIG, records.RESULT, attn="san"), "do not fit this network"),
     ],
 )
