@@ -10,14 +10,10 @@ os.environ.setdefault("BENCH_PICTURE", "0")  # tests of pictures enable them
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
 
 from mnistref.generation.generate import Request, generate
 from mnistref.sources.digits import Digits, load_digits
-
-settings.register_profile("without deadline", deadline=None)  # a busy machine is not an error
-settings.load_profile("without deadline")
 
 LONG_FORM = 200
 """Value of --rounds from which near repeats and long rehearsals run too."""

@@ -102,8 +102,8 @@ def require_fitting(model: Model, classes: int, queries: int) -> None:
     """Raise ValueError if a network of bench was made for other numbers of classes or queries."""
     if isinstance(model, SlotNetwork) and (model.classes, model.queries) != (classes, queries):
         raise ValueError(
-            f"the network has {model.classes} classes and {model.queries} queries, but the data set has {classes} and "
-            f"{queries}: pass a data set or a network with the same numbers"
+            f"the network has {model.queries} queries and {model.classes} classes, but the data set has {queries} and "
+            f"{classes}: pass a data set or a network with the same numbers"
         )
 
 

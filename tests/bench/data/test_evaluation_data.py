@@ -97,5 +97,5 @@ def test_a_subset_has_its_questions_in_its_order(mini):
 def test_a_network_for_other_questions_is_refused(mini, make):
     model = bench.create_model("san", variant="mini")
     for call in (bench.evaluate, lambda m, d: bench.attack(m, d, methods="fgsm"), lambda m, d: bench.swap(m, d)):
-        with pytest.raises(ValueError, match="the network has 5 classes and 10 queries, but the data set has 10 and 5"):
+        with pytest.raises(ValueError, match="the network has 10 queries and 5 classes, but the data set has 5 and 10"):
             call(model, make("miniinv"))

@@ -119,5 +119,5 @@ def test_a_network_of_bench_must_have_the_classes_and_queries_of_the_data():
     require_fitting(model, model.classes, model.queries)
     require_fitting(lambda images: images, 3, 4)
     for classes, queries in ((model.classes + 1, model.queries), (model.classes, 0)):
-        with pytest.raises(ValueError, match=rf"the network has 5 classes and 10 queries, .* {classes} and {queries}:"):
+        with pytest.raises(ValueError, match=rf"the network has 10 queries and 5 classes, .* {queries} and {classes}:"):
             require_fitting(model, classes, queries)

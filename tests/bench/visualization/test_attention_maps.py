@@ -325,6 +325,12 @@ def _change(*parts: str, **entries):
     return change
 
 
+def _rename_variant(run: Path) -> None:
+    """Let a record name a variant that does not exist, and a data set of it."""
+    _change(records.CONFIG, records.RESULT, variant="nano")(run)
+    _change(records.CONFIG, dataset="nano-0123456789ab")(run)
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -342,6 +348,7 @@ def _change(*parts: str, **entries):
         (_change(records.CONFIG, attn="san"), "config.json: damaged .its attn is not that of result.json"),
         (_change(records.CONFIG, records.RESULT, attn="arnnn"), "cannot build the network.*did you mean"),
         (_change(records.CONFIG, records.RESULT, variant="nano"), "config.json: damaged .dataset: 'mini-"),
+        (_rename_variant, "cannot build the network.*unknown variant"),
         (_change(records.CONFIG, records.RESULT, attn="san"), "do not fit this network"),
     ],
 )
