@@ -24,7 +24,7 @@ from bench.evaluation.columns import (
     UNIFORM,
 )
 from bench.evaluation.output_checks import require_map_shapes, unanswered, unfit_images
-from bench.evaluation.record_keys import ANSWER, RIGHT, RIGHT5, SCALE_BIN
+from bench.evaluation.record_keys import ANSWER, IMAGE, RIGHT, RIGHT5, SCALE_BIN
 from bench.model import Output
 
 log = logging.getLogger("bench")
@@ -130,7 +130,8 @@ class TestResult(NamedTuple):
         measures: metrics by name, as in result.json.
         answers: arrays with one value per question, in the order of the questions: `right`, `right5`
             and `pointing` u1 (T,), 0 or 1; `answer` i2 (T,), the predicted label; `scale_bin` i1 (T,);
-            `mask_correctness` and `tpr` f2 (T,). Without attention or masks, these two and `pointing` are missing.
+            `mask_correctness` and `tpr` f2 (T,). Without attention or masks, these two and `pointing` are missing. With
+            several questions about an image, `image` i4 (T,) is its index.
     """
 
     measures: dict[str, Measure]
@@ -142,6 +143,15 @@ CURVE = "pr_curve"
 TOP = 5
 ZERO = "zero"
 """Whether the map of a question is zero everywhere. It is not stored."""
+_STORED_TYPES = {
+    ANSWER: torch.int16,
+    RIGHT: torch.uint8,
+    RIGHT5: torch.uint8,
+    SCALE_BIN: torch.int8,
+    IMAGE: torch.int32,
+    POINTING: torch.uint8,
+}
+"""The types of stored answers. Other metrics of maps are f2."""
 _FAULTS = ("unanswered", "odd", "below")
 
 
@@ -283,9 +293,13 @@ def _stored_answers(every: dict[str, Tensor], split: Split) -> dict[str, Tensor]
     """Return the answers in the narrow dtypes in which they are stored."""
     if split.scale is not None:
         every = {**every, SCALE_BIN: unchecked.scale_bin(split.scale)}
-    kinds = {ANSWER: torch.int16, RIGHT: torch.uint8, RIGHT5: torch.uint8, POINTING: torch.uint8, SCALE_BIN: torch.int8}
-    names = (ANSWER, RIGHT, RIGHT5, SCALE_BIN, *MAP_SCORES)
-    return {name: every[name].to(kinds.get(name, torch.float16)).cpu() for name in names if name in every}
+    if split.image_count < len(split):
+        every = {**every, IMAGE: split.image}
+    return {
+        name: every[name].to(_STORED_TYPES.get(name, torch.float16)).cpu()
+        for name in (*_STORED_TYPES, *MAP_SCORES)
+        if name in every
+    }
 
 
 def _answers(model: nn.Module, split: Split, size: int, group: SingleProcess) -> Generator[tuple[Batch, Output]]:

@@ -23,6 +23,9 @@ RIGHT5: Final = "right5"
 SCALE_BIN: Final = "scale_bin"
 """The scale bin of each queried digit."""
 
+IMAGE: Final = "image"
+"""The index of each question's image, if there are several questions about an image."""
+
 VAL_ACCURACY: Final = "val_accuracy"
 """Accuracy of the validation questions: after each epoch in history.jsonl, of the best epoch in result.json."""
 EPOCHS: Final = "epochs"

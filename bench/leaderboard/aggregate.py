@@ -52,7 +52,8 @@ from bench.evaluation.columns import (
     VARIANT,
     board_columns,
 )
-from bench.evaluation.record_keys import FORMAT, OK, RIGHT, RIGHT5, SCALE_BIN
+from bench.evaluation.record_keys import FORMAT, IMAGE, OK, RIGHT, RIGHT5, SCALE_BIN
+from bench.leaderboard.paired_answers import PairedAnswers, common_array, pair_answers, stack_array
 from bench.leaderboard.published import find_published, is_papers_network
 from bench.leaderboard.row_key import ROW_KEY, format_of, row_key
 from bench.leaderboard.statistics import (
@@ -209,27 +210,24 @@ def _command(runs: pd.DataFrame) -> str | None:
 def _bounds(runs: pd.DataFrame) -> dict[str, float]:
     """Return the columns with the bounds of every metric of finished runs; NaN if they cannot be computed."""
     bounds = dict.fromkeys((ACCURACY, TOP5, *SCALES, *MAP_SCORES), UNKNOWN)
-    right = _stack_answers(runs, RIGHT)
+    right = stack_array(runs["answers"], RIGHT)
     if right is not None:
-        bounds[ACCURACY] = bootstrap_interval(right)
-        bins = _scale_bins(runs, right.shape[1])
-        bounds |= {name: bootstrap_interval(right[:, bins == k]) for k, name in enumerate(SCALES) if (bins == k).any()}
+        images = common_array(runs["answers"], IMAGE)
+        bounds[ACCURACY] = bootstrap_interval(right, images=images)
+        bins = common_array(runs["answers"], SCALE_BIN)
+        for k, name in enumerate(SCALES):
+            inside = np.zeros(right.shape[1], bool) if bins is None else bins == k
+            if inside.any():
+                of_bin = None if images is None else images[inside]
+                bounds[name] = bootstrap_interval(right[:, inside], images=of_bin)
         for name, array in {TOP5: RIGHT5, **dict(zip(MAP_SCORES, MAP_SCORES, strict=True))}.items():
-            values = _stack_answers(runs, array)
+            values = stack_array(runs["answers"], array)
             if values is not None:
-                bounds[name] = bootstrap_interval(values)
+                bounds[name] = bootstrap_interval(values, images=images)
     elif len(runs):
         bounds[ACCURACY] = interval_of_accuracies(runs[ACCURACY].astype(float).tolist(), float(runs[N_TEST].iloc[0]))
     bounds = {name: _include_mean(interval, runs, name) for name, interval in bounds.items()}
     return {f"{name}_{end}": bound for name, pair in bounds.items() for end, bound in pair._asdict().items()}
-
-
-def _scale_bins(runs: pd.DataFrame, questions: int) -> np.ndarray:
-    """Return the scale bin of each question, i8 (T,); −1 for all if the runs did not store them, or contradict."""
-    unknown = np.full(questions, -1)
-    stored: list[np.ndarray] = [answers.get(SCALE_BIN, unknown) for answers in runs["answers"]]
-    alike = all(np.array_equal(bins, stored[0]) for bins in stored) and len(stored[0]) == questions
-    return stored[0] if alike else unknown
 
 
 def _include_mean(interval: Interval, runs: pd.DataFrame, name: str) -> Interval:
@@ -242,14 +240,6 @@ def _include_mean(interval: Interval, runs: pd.DataFrame, name: str) -> Interval
     if not interval.lo - rounding <= mean <= interval.hi + rounding:
         return interval
     return Interval(min(interval.lo, mean), max(interval.hi, mean))
-
-
-def _stack_answers(runs: pd.DataFrame, name: str) -> np.ndarray | None:
-    """Return an array of answers of all runs, f8 (S, T); None if a run lacks it or has another number of questions."""
-    stored = [answers[name] for answers in runs["answers"] if answers is not None and name in answers]
-    if not stored or len(stored) < len(runs) or len({len(array) for array in stored}) > 1:
-        return None
-    return np.stack(stored).astype(np.float64)
 
 
 def _compare(board: pd.DataFrame, runs_by_row: Sequence[pd.DataFrame], baseline: str) -> pd.DataFrame:
@@ -286,7 +276,7 @@ def is_significantly_better(row: pd.Series, runs: pd.DataFrame, other_row: pd.Se
     pair = _paired_answers(runs, other_runs)
     if pair is None:
         return bool(row["accuracy_lo"] > other_row["accuracy_hi"])
-    return bootstrap_interval(pair[0] - pair[1], paired=True).lo > 0
+    return bootstrap_interval(pair.difference, paired=True, images=pair.images).lo > 0
 
 
 def _difference(runs: pd.DataFrame, baseline_runs: pd.DataFrame) -> tuple[float, float, float, float]:
@@ -294,14 +284,12 @@ def _difference(runs: pd.DataFrame, baseline_runs: pd.DataFrame) -> tuple[float,
     pair = _paired_answers(runs, baseline_runs)
     if pair is None:
         return (math.nan,) * 4
-    difference = pair[0] - pair[1]
-    return float(difference.mean()), *bootstrap_interval(difference, paired=True), sign_flip_p_value(*pair)
+    bounds = bootstrap_interval(pair.difference, paired=True, images=pair.images)
+    return float(pair.difference.mean()), *bounds, sign_flip_p_value(*pair)
 
 
-def _paired_answers(runs: pd.DataFrame, other_runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return which answers are right, f8 (S, T) each, over the seeds of both; None if there are no pairs."""
+def _paired_answers(runs: pd.DataFrame, other_runs: pd.DataFrame) -> PairedAnswers | None:
+    """Return which answers are right, over the seeds of both; None if there are no pairs."""
     seeds = sorted(set(runs["seed"]) & set(other_runs["seed"]))
-    first, second = (_stack_answers(part[part["seed"].isin(seeds)], RIGHT) for part in (runs, other_runs))
-    if first is None or second is None or first.shape != second.shape:
-        return None
-    return first, second
+    first, second = (part["answers"][part["seed"].isin(seeds)] for part in (runs, other_runs))
+    return pair_answers(first, second, RIGHT)

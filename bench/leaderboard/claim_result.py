@@ -113,9 +113,23 @@ class Statement:
     compared: Pair
 
 
-def evaluate(statement: Statement, values: np.ndarray, published: float, max_difference: float = 1.0) -> ClaimResult:
-    """Return the result of a claim about accuracy, from paired differences (S, T)."""
-    bounds = bootstrap_interval(values, paired=True, max_difference=max_difference)
+def evaluate(
+    statement: Statement,
+    values: np.ndarray,
+    published: float,
+    max_difference: float = 1.0,
+    images: np.ndarray | None = None,
+) -> ClaimResult:
+    """Return the result of a claim about accuracy.
+
+    Args:
+        statement: the claim.
+        values: paired differences, f8 (S, T).
+        published: the difference of the published values; NaN if there are none.
+        max_difference: the largest possible magnitude of a difference.
+        images: the image of each question, see `bench.leaderboard.statistics.bootstrap_interval`.
+    """
+    bounds = bootstrap_interval(values, paired=True, max_difference=max_difference, images=images)
     mean = float(values.mean())
     return ClaimResult(
         claim=statement.claim,

@@ -10,16 +10,15 @@ holds for the networks that were trained; with few seeds its interval is too nar
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
-
-import numpy as np
 
 from bench.config import training_stages
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, SCALES
 from bench.evaluation.record_keys import OK, RIGHT, SCALE_BIN
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Pair, Place, Statement, evaluate
+from bench.leaderboard.paired_answers import Answers, PairedAnswers, common_array, pair_answers
 from bench.leaderboard.published import PAPERS, find_published, is_papers_network
 from bench.leaderboard.row_key import computing_text, row_key
 from bench.leaderboard.statistics import UNKNOWN, difference_of_means
@@ -67,7 +66,6 @@ _MIDDLE_BIN, _LARGE_BIN = 1, 4
 """The scale bins 1 to 1.5, and 2.5 to 3."""
 
 
-Answers = Mapping[str, np.ndarray]
 Runs = dict[str, dict[int, Answers]]
 """Mechanism → seed → answers."""
 
@@ -101,21 +99,21 @@ def evaluate_claims(results: Iterable[RunRecord]) -> list[ClaimResult]:
 def _ranking_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     for claim in RANKING_CLAIMS:
         compared = (claim.better, claim.worse)
-        if pair := paired_answers(runs, compared, RIGHT):
+        if pair := pair_runs(runs, compared, RIGHT):
             published = _published_difference(group[0], compared, ACCURACY)
             source = _source(group, claim.source, published)
             statement = Statement(claim.text, source, Place(group), compared)
-            yield evaluate(statement, pair[0] - pair[1], published)
+            yield evaluate(statement, pair.difference, published, images=pair.images)
 
 
 def _mask_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     for compared in _MASK_CORRECTNESS_PAIRS:
-        if pair := paired_answers(runs, compared, MASK_CORRECTNESS):
+        if pair := pair_runs(runs, compared, MASK_CORRECTNESS):
             published = _published_difference(group[0], compared, MASK_CORRECTNESS)
             source = _source(group, "ARNN Table 2", published)
             text = "mask correctness rises from san to pan, pan-ctx and arnn"
             statement = Statement(text, source, Place(group), compared)
-            evaluated = evaluate(statement, pair[0] - pair[1], published)
+            evaluated = evaluate(statement, pair.difference, published, images=pair.images)
             yield replace(evaluated, metric=MASK_CORRECTNESS)
 
 
@@ -125,8 +123,10 @@ def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
     If a scale bin has a single question, the bounds are unknown: the variation between its questions is unknown.
     """
     for compared in _SCALE_PAIRS:
-        pair, bins = paired_answers(runs, compared, RIGHT), _scale_bins(runs, compared)
-        if pair is None or bins is None or len(bins) != pair[0].shape[1]:
+        pair = pair_runs(runs, compared, RIGHT)
+        first, second = _answers(runs, compared)
+        bins = common_array(first + second, SCALE_BIN)
+        if pair is None or bins is None or len(bins) != pair.first.shape[1]:
             continue
         large, middle = bins == _LARGE_BIN, bins == _MIDDLE_BIN
         if not (large.any() and middle.any()):
@@ -134,9 +134,10 @@ def _scale_claims(group: ComparisonGroup, runs: Runs) -> Iterator[ClaimResult]:
         published = _published_difference(group[0], compared, SCALES[_LARGE_BIN])
         published -= _published_difference(group[0], compared, SCALES[_MIDDLE_BIN])
         text = "accuracy falls less towards large digits, from scale 1–1.5 to 2.5–3"
-        values = difference_of_means(pair[0] - pair[1], large, middle)
+        values = difference_of_means(pair.difference, large, middle)
+        images = None if pair.images is None else pair.images[large | middle]
         statement = Statement(text, "ARNN Table 2", Place(group), compared)
-        evaluated = evaluate(statement, values, published, max_difference=2.0)
+        evaluated = evaluate(statement, values, published, max_difference=2.0, images=images)
         yield evaluated if min(large.sum(), middle.sum()) > 1 else replace(evaluated, bounds=UNKNOWN)
 
 
@@ -146,16 +147,16 @@ def _clutter_claims(
     """Evaluate whether leads are larger on a cluttered variant than on a black background."""
     for compared in _CLUTTER_PAIRS:
         seeds = _common_seeds(black_runs, compared) & _common_seeds(clutter_runs, compared)
-        on_black = paired_answers(black_runs, compared, RIGHT, seeds)
-        on_clutter = paired_answers(clutter_runs, compared, RIGHT, seeds)
-        if not (on_black and on_clutter) or on_black[0].shape != on_clutter[0].shape:
+        on_black = pair_runs(black_runs, compared, RIGHT, seeds)
+        on_clutter = pair_runs(clutter_runs, compared, RIGHT, seeds)
+        if not (on_black and on_clutter) or on_black.first.shape != on_clutter.first.shape:
             continue
-        values = (on_clutter[0] - on_clutter[1]) - (on_black[0] - on_black[1])
+        values = on_clutter.difference - on_black.difference
         published = _published_difference(clutter[0], compared, ACCURACY)
         published -= _published_difference(black[0], compared, ACCURACY)
         place = Place(clutter, black=black.dataset)
         statement = Statement("the lead grows with clutter", "ARNN §4.1", place, compared)
-        yield evaluate(statement, values, published, max_difference=2.0)
+        yield evaluate(statement, values, published, max_difference=2.0, images=on_clutter.images)
 
 
 def _common_seeds(runs: Runs, compared: Pair) -> set[int]:
@@ -163,18 +164,8 @@ def _common_seeds(runs: Runs, compared: Pair) -> set[int]:
     return set(runs.get(first, ())) & set(runs.get(second, ()))
 
 
-def _scale_bins(runs: Runs, compared: Pair) -> np.ndarray | None:
-    """Return the scale bin of each question, i8 (T,); None if runs of common seeds lack it or differ in it."""
-    answers = [runs[attn][seed] for seed in _common_seeds(runs, compared) for attn in compared]
-    stored = [one[SCALE_BIN] for one in answers if SCALE_BIN in one]
-    alike = len(stored) == len(answers) and all(np.array_equal(bins, stored[0]) for bins in stored)
-    return stored[0] if stored and alike else None
-
-
-def paired_answers(
-    runs: Runs, compared: Pair, name: str, seeds: set[int] | None = None
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return an array of answers of both mechanisms, f8 (S, T) each; None if there are no pairs.
+def pair_runs(runs: Runs, compared: Pair, name: str, seeds: set[int] | None = None) -> PairedAnswers | None:
+    """Return an array of answers of both mechanisms; None if there are no pairs.
 
     Args:
         runs: the runs of a comparison group.
@@ -182,13 +173,14 @@ def paired_answers(
         name: name of the array.
         seeds: the seeds; by default, all that both mechanisms have.
     """
+    first, second = _answers(runs, compared, seeds)
+    return pair_answers(first, second, name)
+
+
+def _answers(runs: Runs, compared: Pair, seeds: set[int] | None = None) -> tuple[list[Answers], list[Answers]]:
+    """Return the answers of both mechanisms over the seeds, by default those that both have."""
     seeds = _common_seeds(runs, compared) if seeds is None else seeds
-    stored = [[runs[attn][seed] for seed in sorted(seeds)] for attn in compared if seeds]
-    if not stored or any(name not in answers for of_one in stored for answers in of_one):
-        return None
-    if len({len(answers[name]) for of_one in stored for answers in of_one}) > 1:
-        return None
-    first, second = (np.stack([answers[name] for answers in of_one]).astype(np.float64) for of_one in stored)
+    first, second = ([runs[attn][seed] for seed in sorted(seeds)] for attn in compared)
     return first, second
 
 

@@ -17,8 +17,9 @@ from bench.attribution.map_method import PREDICTION
 from bench.attribution.measures import IOU
 from bench.config import training_stages
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import Answers, Runs
+from bench.leaderboard.claims import Runs
 from bench.leaderboard.network_claims import ATTENTIVE, ELSEWHERE, Entry, group_runs, recorded_label
+from bench.leaderboard.paired_answers import Answers
 from bench.leaderboard.published import find_published, name_of_task
 from bench.leaderboard.question_columns import FOOLING
 from bench.runs.attack_record import AttackRecord

@@ -19,7 +19,7 @@ from bench.data.sets import variant_of_record
 from bench.evaluation.columns import ACCURACY, ERROR, TOP5
 from bench.evaluation.record_keys import OK, RIGHT, RIGHT5
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import Runs, paired_answers
+from bench.leaderboard.claims import Runs, pair_runs
 from bench.leaderboard.published import PublishedValue, find_published, name_of_task
 from bench.leaderboard.row_key import computing_text, row_key
 from bench.networks import NETWORKS, resolve
@@ -251,8 +251,8 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
                 continue  # the papers do not make this claim about the data set
             if missing:
                 result = not_run(statement, " and ".join(missing), published)
-            elif found := paired_answers(group.runs, recorded, _ARRAYS[metric]):
-                result = evaluate(statement, found[0] - found[1], published)
+            elif found := pair_runs(group.runs, recorded, _ARRAYS[metric]):
+                result = evaluate(statement, found.difference, published)
             else:
                 continue  # no common seed, or five classes or fewer
             multiplications = group.count(claim.better), group.count(claim.worse)

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.common.number_format import more, percent, points, share
 from bench.evaluation.column import BOUNDS
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, POINTING, UNIFORM
+from bench.evaluation.record_keys import IMAGE
 from bench.leaderboard.question_columns import format_with_bounds
 from bench.leaderboard.statistics import UNKNOWN, Interval, bootstrap_interval, difference_interval, mean_with_bounds
 from bench.runs.other_sets import FACTOR_WORDS, describe_difference
@@ -19,6 +20,8 @@ RUN, DATASET, SPLIT, DIFFERS, QUESTIONS, PAIRS = "run", "dataset", "split", "dif
 OWN = "own test set"
 """The split of the first row of each run in words."""
 _DIFFERENCE = "_difference"
+Arrays = Mapping[str, np.ndarray]
+"""The values of questions, f8 (T,), by name."""
 _FORMATS: dict[str, tuple[str, Callable[[float], str], Callable[[float], str]]] = {
     ACCURACY: ("right answers, %", percent, points),
     MASK_CORRECTNESS: ("mask correctness", share, more),
@@ -42,17 +45,15 @@ def build_robustness_table(records: Iterable[tuple[str, RobustnessRecord]]) -> p
     """
     rows: list[dict[str, object]] = []
     for run, record in records:
-        own = {
-            name: mean_with_bounds(name, record.own[array]) for name, array in MEASURED.items() if array in record.own
-        }
+        own = _means(record.own)
         base: dict[str, object] = {RUN: run, DATASET: record.settings["dataset"], SPLIT: OWN, DIFFERS: "", PAIRS: 0}
         uniform = math.nan if record.own_uniform is None else record.own_uniform
         known = record.settings["factors"] or _varying_factors([each["factors"] for each in record.settings["sets"]])
         rows.append({**base, QUESTIONS: len(record.own[MEASURED[ACCURACY]]), **_row(own, {}), UNIFORM: uniform})
         for tested, arrays in zip(record.settings["sets"], record.others, strict=True):
-            values = {name: mean_with_bounds(name, arrays[a]) for name, a in MEASURED.items() if a in arrays}
+            values = _means(arrays)
             differences = {
-                name: _difference(record.own[MEASURED[name]], arrays[MEASURED[name]], tested["pairs"])
+                name: _difference(record.own, arrays, MEASURED[name], tested["pairs"])
                 for name in values.keys() & own.keys()
             }
             where: dict[str, object] = {RUN: run, DATASET: tested["dataset"], SPLIT: tested["split"]}
@@ -82,20 +83,34 @@ def _row(
     return row
 
 
-def _difference(own: np.ndarray, other: np.ndarray, pairs: int) -> tuple[float, Interval]:
-    """Return the difference of the means, other − own, and its interval.
+def _means(arrays: Arrays) -> dict[str, dict[str, float]]:
+    """Return measure → its mean and bounds."""
+    images = arrays.get(IMAGE)
+    return {
+        name: mean_with_bounds(name, arrays[array], images=images)
+        for name, array in MEASURED.items()
+        if array in arrays
+    }
+
+
+def _difference(own: Arrays, other: Arrays, name: str, pairs: int) -> tuple[float, Interval]:
+    """Return the difference of the means of an array, other − own, and its interval.
 
     Args:
-        own: f8 (T,), the values of the run's own test questions.
-        other: f8 (T',).
+        own: the values of the run's own test questions.
+        other: those of another data set.
+        name: name of the array.
         pairs: number of the first questions that both have in common; 0 if the samples are independent.
     """
     if pairs:
-        differences = other[:pairs] - own[:pairs]
-        return float(differences.mean()), bootstrap_interval(differences[None], paired=True)
-    mean, own_mean = float(other.mean()), float(own.mean())
-    bounds = difference_interval(mean, bootstrap_interval(other[None]), own_mean, bootstrap_interval(own[None]))
-    return mean - own_mean, bounds
+        differences = other[name][:pairs] - own[name][:pairs]
+        images = other[IMAGE][:pairs] if IMAGE in other else None
+        return float(differences.mean()), bootstrap_interval(differences[None], paired=True, images=images)
+    (mean, bounds), (own_mean, own_bounds) = (
+        (float(each[name].mean()), bootstrap_interval(each[name][None], images=each.get(IMAGE)))
+        for each in (other, own)
+    )
+    return mean - own_mean, difference_interval(mean, bounds, own_mean, own_bounds)
 
 
 def select_sets(board: pd.DataFrame, datasets: Sequence[str], split: str) -> pd.DataFrame:

@@ -5,12 +5,13 @@ answer. Networks of one seed see the same data in the same order, start from the
 and answer the same questions. Differences between networks are therefore computed pair by pair.
 
 Seeds and questions are crossed random factors: a bootstrap sample draws seeds and, independently, questions (the
-pigeonhole bootstrap: Owen, Annals of Applied Statistics 1, 2007). With fewer than `MIN_RELIABLE_SEEDS` seeds, intervals
+pigeonhole bootstrap: Owen, Annals of Applied Statistics 1, 2007). Answers to questions about one image are not
+independent, so these questions are drawn together. With fewer than `MIN_RELIABLE_SEEDS` seeds, intervals
 underestimate the variation between seeds and are too narrow. With one seed, they describe that network only.
 
 Bounds are finite, or both are NaN. They lie within the range of the values and enclose the mean. NaN means unknown:
-there are no values, a value is not finite, or there is a single question with differing values, which gives no
-information about the variation between questions.
+there are no values, a value is not finite, or there is a single image with differing values, which gives no information
+about the variation between images.
 """
 
 import math
@@ -38,8 +39,8 @@ RESAMPLES = 1999
 FLIPS = 9999
 """Number of random ways to flip signs, if there are more ways than that."""
 _BLOCKS = 500
-"""Maximal number of blocks of consecutive questions. A bootstrap sample draws whole blocks: questions about one image
-stay together if there are 1,000 images or more, and a bootstrap takes milliseconds."""
+"""Maximal number of blocks of consecutive images. A bootstrap sample draws whole blocks, so that it takes
+milliseconds."""
 _SEED = 20181126
 _INTEGER_TOLERANCE = 1e-9
 """A weighted difference this close to an integer differs from it only by rounding."""
@@ -55,7 +56,9 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(math.nan, math.nan)
 
 
-def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference: float = 1.0) -> Interval:
+def bootstrap_interval(
+    values: np.ndarray, paired: bool = False, max_difference: float = 1.0, images: np.ndarray | None = None
+) -> Interval:
     """Return the bootstrap interval of the mean over seeds and questions.
 
     The method is BCa (Efron, JASA 82, 1987). For few or very skewed values, BCa may have no bounds, or bounds that
@@ -66,6 +69,7 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
         values: f8 (S, T).
         paired: whether the values are differences of pairs.
         max_difference: the largest possible magnitude of a difference.
+        images: the image of each question, i8 (T,), which does not decrease. By default, each question has its own.
 
     Returns:
         The interval; NaN if it is unknown, see this module, or if SciPy is missing.
@@ -75,11 +79,10 @@ def bootstrap_interval(values: np.ndarray, paired: bool = False, max_difference:
         return UNKNOWN
     mean = float(values.mean())
     if np.ptp(values) == 0:
-        low, high = _constant_interval(float(values.flat[0]), values.shape[1], paired, max_difference)
-    elif values.shape[1] == 1:
-        low, high = UNKNOWN
+        number = len(_first_questions(values, images))
+        low, high = _constant_interval(float(values.flat[0]), number, paired, max_difference)
     else:
-        low, high = _varying_interval(values, mean)
+        low, high = _varying_interval(values, mean, images)
         if paired:  # weighted differences, see `bench.leaderboard.claims`, may exceed the largest possible mean
             low, high = max(low, -max_difference), min(high, max_difference)
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
@@ -110,16 +113,19 @@ def complement_with_bounds(name: str, share: float, low: float, high: float) -> 
     return {name: 1 - share, f"{name}_lo": 1 - high, f"{name}_hi": 1 - low}
 
 
-def mean_with_bounds(name: str, values: np.ndarray, paired: bool = False) -> dict[str, float]:
+def mean_with_bounds(
+    name: str, values: np.ndarray, paired: bool = False, images: np.ndarray | None = None
+) -> dict[str, float]:
     """Return the mean of values (T,) of one network as `name`, and its bounds as `name_lo` and `name_hi`.
 
     Args:
         name: name of the values.
         values: f8 (T,).
         paired: whether the values are differences in −1 … 1.
+        images: the image of each question, see `bootstrap_interval`.
     """
     values = np.asarray(values, dtype=np.float64)
-    bounds = bootstrap_interval(values[None], paired)
+    bounds = bootstrap_interval(values[None], paired, images=images)
     return {name: float(values.mean()), **{f"{name}{end}": bound for end, bound in zip(BOUNDS, bounds, strict=True)}}
 
 
@@ -134,9 +140,11 @@ def difference_interval(mean: float, bounds: Interval, other_mean: float, other_
     return Interval(low, difference + math.hypot(bounds.hi - mean, other_mean - other_bounds.lo))
 
 
-def _varying_interval(values: np.ndarray, mean: float) -> Interval:
-    """Return the bootstrap interval of values (S, T) with T of 2 or more, within the range of the values."""
-    sums, sizes = _blocks(values)
+def _varying_interval(values: np.ndarray, mean: float, images: np.ndarray | None) -> Interval:
+    """Return the bootstrap interval of values (S, T), within the range of the values; NaN if there is one image."""
+    sums, sizes = _blocks(values, images)
+    if len(sizes) == 1:
+        return UNKNOWN
     if np.ptp(sums / sizes) == 0:
         return Interval(mean, mean)
     bootstrap = _bootstrap(sums, sizes)
@@ -188,24 +196,25 @@ def _random_indices(resamples: int, *counts: int) -> tuple[np.ndarray, ...]:
     return tuple(generator.integers(count, size=(resamples, count)) for count in counts)
 
 
-def sign_flip_p_value(values: np.ndarray, baseline: np.ndarray) -> float:
+def sign_flip_p_value(values: np.ndarray, baseline: np.ndarray, images: np.ndarray | None = None) -> float:
     """Return the p-value of the two-sided sign-flip permutation test of the mean difference of paired values.
 
     Under the null hypothesis, the two networks of a pair are exchangeable, so that the signs of the differences are
     random. With several seeds, the signs of whole seeds are flipped. There are 2^S ways, all of which are tried if they
-    are few; p is at least 2 ⁄ 2^S. With one seed, the signs of its questions are flipped.
+    are few; p is at least 2 ⁄ 2^S. With one seed, the signs of its images are flipped, or of blocks of images.
 
     Args:
         values: f8 (S, T).
         baseline: f8 (S, T), the values of the baseline for the same seeds and questions.
+        images: the image of each question, see `bootstrap_interval`.
 
     Returns:
-        p in 0 … 1; 1 for one seed and one question; NaN if there are no values, or if one is not finite.
+        p in 0 … 1; 1 for one seed and one image; NaN if there are no values, or if one is not finite.
     """
     paired = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     if stats is None or not paired.size or not np.isfinite(paired).all():
         return math.nan
-    sums, sizes = _blocks(paired)
+    sums, sizes = _blocks(paired, images)
     differences = sums.sum(axis=1) / sizes.sum() if len(paired) > 1 else sums[0]
     if len(differences) == 1 or not differences.any():
         return 1.0
@@ -248,30 +257,37 @@ def rank_rows(better: Sequence[Sequence[bool]]) -> list[int]:
     return [1 + sum(row[j] for row in better) for j in range(len(better))]
 
 
-def _blocks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum of each block of consecutive questions, (S, B), and its number of questions, (B,)."""
-    questions = values.shape[1]
-    starts = np.linspace(0, questions, min(_BLOCKS, questions), endpoint=False).astype(np.int64)
+def _blocks(values: np.ndarray, images: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of each block of consecutive images, (S, B), and its number of questions, (B,)."""
+    questions, firsts = values.shape[1], _first_questions(values, images)
+    chosen = np.linspace(0, len(firsts), min(_BLOCKS, len(firsts)), endpoint=False).astype(np.int64)
+    starts = firsts[chosen]
     sizes = np.diff(np.append(starts, questions))
     return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=1), sizes.astype(np.float64)
 
 
-def _constant_interval(value: float, questions: int, paired: bool, max_difference: float) -> Interval:
+def _first_questions(values: np.ndarray, images: np.ndarray | None) -> np.ndarray:
+    """Return the index of the first question about each image, i8 (images,), of values (S, T)."""
+    return np.arange(values.shape[1]) if images is None else np.flatnonzero(np.diff(images, prepend=images[0] - 1))
+
+
+def _constant_interval(value: float, images: int, paired: bool, max_difference: float) -> Interval:
     """Return the interval of the mean of equal values.
 
     Wilson's interval bounds how often other values may occur that were not observed. It is the interval of the shares 0
     and 1. For differences that are integers, unobserved differences may be as large as `max_difference` in both
-    directions. Any other value is its own interval if there are 2 questions or more; otherwise the interval is unknown.
+    directions. Any other value is its own interval if there are 2 images or more; otherwise the interval is unknown.
+    All questions about one image count once.
     """
     integer = round(value)
     if paired and abs(value - integer) < _INTEGER_TOLERANCE and abs(integer) <= max_difference:
-        unobserved = wilson_interval(0.0, questions).hi
+        unobserved = wilson_interval(0.0, images).hi
         return Interval(
             integer - unobserved * (integer + max_difference), integer + unobserved * (max_difference - integer)
         )
     if not paired and value in (0.0, 1.0):
-        return wilson_interval(value, questions)
-    return Interval(value, value) if questions > 1 else UNKNOWN
+        return wilson_interval(value, images)
+    return Interval(value, value) if images > 1 else UNKNOWN
 
 
 def student_interval(means: Sequence[float]) -> Interval:

@@ -11,7 +11,7 @@ from typing import cast
 
 from bench.attention import canonical_name
 from bench.leaderboard.claim_result import ClaimResult, ComparisonGroup, Place, Statement, evaluate, not_run
-from bench.leaderboard.claims import Runs, paired_answers
+from bench.leaderboard.claims import Runs, pair_runs
 from bench.leaderboard.network_claims import Entry, RunGroup, group_runs, recorded_label
 from bench.leaderboard.published import find_published, name_of_task
 from bench.runs.record_types import RunRecord
@@ -74,11 +74,11 @@ def _claims_of(place: ComparisonGroup, group: RunGroup, images: str, widths: _Wi
         statement = Statement(_TEXT, source, Place(place, tested=images), labels)
         if missing and not math.isnan(published):
             yield not_run(statement, " and ".join(missing), published)
-        elif not missing and (found := paired_answers(runs, recorded, images)):
+        elif not missing and (found := pair_runs(runs, recorded, images)):
             note = " and ".join(
                 f"{widths[images, name]:,} of {label}" for name, label in zip(recorded, labels, strict=True)
             )
-            evaluated = evaluate(statement, found[0] - found[1], published)
+            evaluated = evaluate(statement, found.difference, published)
             yield replace(evaluated, note=f"features: {note}; wider features are easier to separate")
 
 

@@ -1,8 +1,9 @@
 """The record of tests on other data sets in the folder of a run: `robustness.json` and `robustness.safetensors`.
 
 The arrays of each data set have one value per question, T of them: `<data set>/<split>/right` u1, and, for networks
-with a map, `…/pointing` u1, `…/mask_correctness` f2, and `…/mask_correctness_uniform` f2. The answers to the run's own
-test questions are those of the run. Every number of a table is derived from both.
+with a map, `…/pointing` u1, `…/mask_correctness` f2, and `…/mask_correctness_uniform` f2. With several questions about
+an image, `…/image` i4 is its index. The answers to the run's own test questions are those of the run. Every number of a
+table is derived from both.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.evaluation.columns import ACCURACY, MASK_CORRECTNESS, POINTING, UNIFORM
-from bench.evaluation.record_keys import RIGHT
+from bench.evaluation.record_keys import IMAGE, RIGHT
 from bench.runs.answers import read_answers
 from bench.runs.network_loading import read_finished_result
 from bench.runs.other_sets import FACTOR_WORDS, Factors
@@ -152,12 +153,13 @@ class _TestRecord(StoredRecord[RobustnessRecord]):
         wrong = []
         for tested in settings["sets"]:
             prefix = f"{tested['dataset']}/{tested['split']}/"
-            names = [name for name in (RIGHT, *_OF_MAPS) if f"{prefix}{name}" in tensors]
+            names = [name for name in (RIGHT, IMAGE, *_OF_MAPS) if f"{prefix}{name}" in tensors]
             arrays = {name: tensors.pop(f"{prefix}{name}").numpy().astype(np.float64) for name in names}
             wrong += [
                 prefix + name for name, values in arrays.items() if not _is_valid(name, values, tested["questions"])
             ]
-            wrong += [prefix + RIGHT] if RIGHT not in arrays or len(arrays) not in (1, 1 + len(_OF_MAPS)) else []
+            of_maps = arrays.keys() - {RIGHT, IMAGE}
+            wrong += [prefix + RIGHT] if RIGHT not in arrays or len(of_maps) not in (0, len(_OF_MAPS)) else []
             wrong += [prefix + "pairs"] if tested["pairs"] > len(own[RIGHT]) else []
             others.append(arrays)
         self.require_none(run, [*wrong, *tensors])
@@ -187,12 +189,14 @@ def read_own_answers(run: Path) -> dict[str, np.ndarray]:
     answers = read_answers(run)
     if answers is None:
         raise DataProblemError(f"{run}: the run has no stored answers to compare with; run it again")
-    return {name: answers[name].astype(np.float64) for name in MEASURED.values() if name in answers}
+    return {name: answers[name].astype(np.float64) for name in (*MEASURED.values(), IMAGE) if name in answers}
 
 
 def _is_valid(name: str, values: np.ndarray, questions: int) -> bool:
     if values.shape != (questions,):
         return False
+    if name == IMAGE:
+        return bool((values >= 0).all() and (np.diff(values) >= 0).all())
     return is_flag(values) if name in _FLAGS else is_within(values, 0, 1.001)
 
 

@@ -12,7 +12,7 @@ from bench.compute import ComputeConfig
 from bench.data.loading import load_split
 from bench.evaluation.columns import MASK_CORRECTNESS, POINTING, UNIFORM
 from bench.evaluation.evaluate import DivergedError, measure_questions
-from bench.evaluation.record_keys import RIGHT
+from bench.evaluation.record_keys import IMAGE, RIGHT
 from bench.model import SlotNetwork
 from bench.runs.network_loading import load_model
 from bench.runs.other_sets import count_shared_questions, factors_of
@@ -105,7 +105,9 @@ def _test_on(
     except ValueError as error:
         raise UsageProblemError(f"{folder}: the network cannot answer its questions: {error}") from error
     names = [name for name in _TYPES if name in every and (name != UNIFORM or MASK_CORRECTNESS in every)]
-    return {name: every[name].to(_TYPES[name]).cpu() for name in names}
+    arrays = {name: every[name].to(_TYPES[name]).cpu() for name in names}
+    has_shared_images = questions.image_count < len(questions)
+    return arrays | ({IMAGE: questions.image.to(torch.int32).cpu()} if has_shared_images else {})
 
 
 def _describe(folder: Path, questions: int, options: EvaluationOptions, computing: ComputeConfig) -> TestedSet:

@@ -42,6 +42,7 @@ from bench.evaluation.record_keys import (
     EPOCHS,
     FAILED,
     FORMAT,
+    IMAGE,
     OK,
     RIGHT,
     RIGHT5,
@@ -202,6 +203,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         RIGHT5: lambda values: bool(np.isin(values, (0, 1)).all()),
         ANSWER: lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
         SCALE_BIN: lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
+        IMAGE: lambda values: bool((values >= 0).all() and (np.diff(values) >= 0).all()),
         **{name: _answers_check(name) for name in MAP_SCORES},
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]

@@ -23,6 +23,14 @@ def test_validation_accuracy_is_the_share_of_right_answers(mini):
     assert evaluate.accuracy(trainer.model, trainer.val) == pytest.approx(right / 100, abs=0.011)
 
 
+def test_answers_to_all_questions_have_the_index_of_their_image(mini):
+    split = load_split(mini, "test", "all", CPU, masks=True)
+    found = evaluate.test(create_model("none", variant="mini"), split, 50, SINGLE_PROCESS).answers
+    assert found["image"].dtype == torch.int32
+    assert torch.equal(found["image"].long(), split.image)
+    assert len(found["image"].unique()) == 120 < len(found["image"])
+
+
 @pytest.mark.parametrize("attn", ["none", "san", "pan", "pan,none"])
 def test_test_of_a_network_returns_every_measure(attn, mini):
     torch.manual_seed(0)

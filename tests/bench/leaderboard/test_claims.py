@@ -13,7 +13,7 @@ from bench.common.number_format import points
 from bench.leaderboard.claim_result import FAILS, HOLDS, UNDECIDED
 from bench.leaderboard.claims import RANKING_CLAIMS, evaluate_claims
 from bench.leaderboard.claims_table import claims_to_text
-from bench.leaderboard.statistics import bootstrap_interval, wilson_interval
+from bench.leaderboard.statistics import bootstrap_interval, difference_of_means, wilson_interval
 from bench.model import create_model
 from tests.helpers import TOP
 
@@ -48,6 +48,27 @@ def one(results: list[dict], *words: str):
     found = [c for c in evaluate_claims(results) if all(w in f"{c.claim} {c.compared} {c.group}" for w in words)]
     assert len(found) == 1, found
     return found[0]
+
+
+def test_questions_about_one_image_are_drawn_together():
+    """With ten questions about an image, and two scale bins, the intervals of claims are those over images."""
+    image = np.arange(QUESTIONS) // 10
+    results = [run("pan", 0.5), run("pan-ctx", 0.6), run("arnn", 0.65), run("pan", 0.5, variant="mref")]
+    results += [run("san", 0.4), run("san", 0.4, variant="mref")]
+    for each in results:
+        each["answers"] = each["answers"] | {"image": image, "scale_bin": np.where(np.arange(QUESTIONS) % 2, 1, 4)}
+    right = {f"{r['variant']} {r['attn']}": r["answers"]["right"].astype(float)[None] for r in results}
+    lead = right["mbg pan-ctx"] - right["mbg pan"]
+    assert one(results, "local context helps").bounds == bootstrap_interval(lead, paired=True, images=image)
+    grown = right["mbg pan"] - right["mbg san"] - right["mref pan"] + right["mref san"]
+    expected = bootstrap_interval(grown, paired=True, max_difference=2.0, images=image)
+    assert one(results, "grows with clutter").bounds == expected
+    masks = one(results, "mask correctness", "pan-ctx − pan")
+    assert masks.bounds == bootstrap_interval(np.zeros((1, QUESTIONS)), paired=True, images=image)
+    large = np.arange(QUESTIONS) % 2 == 0
+    values = difference_of_means(right["mbg arnn"] - right["mbg pan"], large, ~large)
+    expected = bootstrap_interval(values, paired=True, max_difference=2.0, images=image)
+    assert one(results, "large digits", "arnn − pan mbg").bounds == expected
 
 
 @pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, UNDECIDED)])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bench.leaderboard.robustness_table import OWN, build_robustness_table, robustness_table_to_text, select_sets
-from bench.leaderboard.statistics import bootstrap_interval
+from bench.leaderboard.statistics import bootstrap_interval, difference_interval
 from bench.runs.robustness_record import RobustnessRecord
 from tests.bench.runs.question_cases import FACTORS, RIGHT, TESTED_SET
 
@@ -37,6 +37,22 @@ def test_independent_samples_have_the_difference_of_the_means():
     assert board["accuracy_difference"][1] == pytest.approx(0.35)
     assert board["accuracy_difference_lo"][1] < 0.35 < board["accuracy_difference_hi"][1]
     assert "independent" in robustness_table_to_text(board)
+
+
+@pytest.mark.parametrize("pairs", [0, 4])
+def test_questions_about_one_image_are_drawn_together(pairs):
+    record, image = record_of(pairs), np.array([0, 0, 0, 1])
+    (other,) = record.others
+    own = {"right": np.array([1.0, 1.0, 0.0, 0.0]), "image": image}
+    board = build_robustness_table([("run", RobustnessRecord(record.settings, own, None, [{**other, "image": image}]))])
+    of_other, of_own = (bootstrap_interval(each["right"][None], images=image) for each in (other, own))
+    assert (board["accuracy_lo"][1], board["accuracy_hi"][1]) == tuple(of_other)
+    difference = other["right"] - own["right"]
+    if pairs:
+        expected = bootstrap_interval(difference[None], paired=True, images=image)
+    else:
+        expected = difference_interval(other["right"].mean(), of_other, own["right"].mean(), of_own)
+    assert (board["accuracy_difference_lo"][1], board["accuracy_difference_hi"][1]) == tuple(expected)
 
 
 def test_selected_sets_follow_the_own_test_set():

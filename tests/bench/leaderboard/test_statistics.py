@@ -74,6 +74,43 @@ def test_questions_of_one_image_count_as_one():
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
+@pytest.mark.parametrize(("images", "per_image"), [(60, 7), (499, 2), (900, 3)])
+def test_equal_answers_to_all_questions_of_an_image_count_once(images, per_image):
+    values, image = answers(2, images, spread=0.1), np.arange(images)
+    repeated, of_question = np.repeat(values, per_image, axis=1), np.repeat(image, per_image)
+    assert bootstrap_interval(repeated, images=of_question) == pytest.approx(bootstrap_interval(values), abs=1e-12)
+    assert bootstrap_interval(values, images=image) == bootstrap_interval(values)
+    p_values = [sign_flip_p_value(v[:1], 1 - v[1:], i) for v, i in ((values, None), (repeated, of_question))]
+    assert p_values[0] == pytest.approx(p_values[1], abs=1e-12)
+    assert bootstrap_interval(np.ones((1, 420)), images=np.repeat(np.arange(60), 7)) == wilson_interval(1.0, 60)
+
+
+def test_an_interval_over_images_with_different_numbers_of_questions_is_that_of_scipy():
+    """The mean of the questions is a ratio of two sums over images."""
+    rng = np.random.default_rng(2)
+    counts = rng.integers(1, 10, 80)
+    images = np.repeat(np.arange(80), counts) * 3  # some images have no questions
+    right = (rng.random(len(images)) < np.repeat(rng.random(80), counts)).astype(float)
+    sums = np.add.reduceat(right, np.cumsum(counts) - counts)
+    theirs = stats.bootstrap(
+        (sums, counts),
+        lambda s, n, axis: s.sum(axis) / n.sum(axis),
+        paired=True,
+        method="BCa",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(1),
+    )
+    low, high = theirs.confidence_interval
+    found = bootstrap_interval(right[None], images=images)
+    assert found == pytest.approx((low, high), abs=0.1 * (high - low))
+    assert np.diff(found)[0] > 1.3 * np.diff(bootstrap_interval(right[None]))[0]
+
+
+def test_the_interval_of_one_image_with_different_answers_is_unknown():
+    assert np.isnan(bootstrap_interval(np.array([[1.0, 0.0, 1.0]]), images=np.zeros(3, int))).all()
+    assert sign_flip_p_value(np.array([[1.0, 1.0]]), np.zeros((1, 2)), np.zeros(2, int)) == 1
+
+
 @pytest.mark.parametrize(("seeds", "least"), [(1, 0.9), (20, 0.88)])
 def test_bootstrap_interval_has_nominal_coverage(seeds, least):
     """About 95 % of 150 intervals contain the true value; a larger share would be too wide."""
@@ -135,7 +172,7 @@ def test_p_value_of_one_seed_is_over_questions():
 def test_p_value_over_questions_is_that_of_scipy(questions, better):
     """The differences of 14 questions are few enough for ties with the observed value."""
     values, baseline = answers(1, questions, better, 0.05, 3), answers(1, questions, 0.7, 0.05, 4)
-    sums, _ = statistics._blocks(values - baseline)
+    sums, _ = statistics._blocks(values - baseline, None)
     draws = {"n_resamples": statistics.FLIPS, "rng": Generator(Philox(statistics._SEED))}
     expected = stats.permutation_test((sums[0],), np.mean, permutation_type="samples", vectorized=True, **draws)
     assert 0 < expected.pvalue < 1
@@ -252,18 +289,23 @@ PATTERNS = {
     seeds=st.integers(1, 7),
     questions=st.one_of(st.integers(1, 12), st.integers(13, 600), st.sampled_from([499, 500, 501])),
     key=st.integers(0, 999),
+    per_image=st.sampled_from([None, 1, 3, 9]),
 )
-def test_bounds_and_p_values_of_any_answers_are_in_range(kinds, seeds, questions, key):
+def test_bounds_and_p_values_of_any_answers_are_in_range(kinds, seeds, questions, key, per_image):
     rng = np.random.default_rng(key)
+    images = None if per_image is None else np.arange(questions) // per_image
     values, baseline = (PATTERNS[kind](rng, seeds, questions).astype(float) for kind in kinds)
     for of, least in ((values, 0.0), (values - baseline, -1.0)):
-        low, high = bootstrap_interval(of, paired=least < 0)
+        low, high = bootstrap_interval(of, paired=least < 0, images=images)
         assert np.isnan(low) == np.isnan(high)
-        assert not np.isnan(low) or questions == 1
+        assert not np.isnan(low) or questions <= (per_image or 1)
         assert np.isnan(low) or least <= low <= of.mean() <= high <= 1
-    assert bootstrap_interval(baseline - values, True) == pytest.approx((-high, -low), abs=0.2, nan_ok=True)
-    assert 0 < sign_flip_p_value(values, baseline) <= 1
-    assert sign_flip_p_value(values, baseline) == pytest.approx(sign_flip_p_value(baseline, values), abs=0.05)
+    assert bootstrap_interval(baseline - values, True, images=images) == pytest.approx(
+        (-high, -low), abs=0.2, nan_ok=True
+    )
+    p_value = sign_flip_p_value(values, baseline, images)
+    assert 0 < p_value <= 1
+    assert p_value == pytest.approx(sign_flip_p_value(baseline, values, images), abs=0.05)
     low, high = student_interval(list(values.mean(axis=1)))
     assert np.isnan(low) == (seeds == 1)
     assert np.isnan(low) or 0 <= low <= values.mean(axis=1).mean() <= high <= 1

@@ -28,6 +28,12 @@ def test_a_robustness_record_is_read_as_it_was_written(run):
     assert record.others[0]["right"].tolist() == [1, 0, 1, 1]
 
 
+def test_a_record_may_have_several_questions_about_an_image(run):
+    arrays = {"right": RIGHT, "image": torch.tensor([0, 0, 1, 1], dtype=torch.int32)}
+    robustness_record.RECORD.write(run, run, "mini-0", FACTORS, [(dict(TESTED_SET), arrays)])
+    assert robustness_record.RECORD.read(run).others[0]["image"].tolist() == [0, 0, 1, 1]
+
+
 def test_a_run_without_a_robustness_record_has_none(tmp_path):
     assert robustness_record.RECORD.read(tmp_path) is None
 
@@ -60,6 +66,7 @@ def test_wrong_settings_of_a_robustness_record_are_named(change, message, run):
         {"right": torch.tensor([1, 0, 2, 1], dtype=torch.uint8)},
         {"right": RIGHT, "pointing": RIGHT},
         {"right": RIGHT, "further": RIGHT},
+        {"right": RIGHT, "image": torch.tensor([0, 1, 0, 1], dtype=torch.int32)},
         {},
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.model import create_model
+from bench.runs import robustness_run
 from bench.runs.answers import read_answers
 from bench.runs.robustness_run import EvaluationOptions, measure_robustness, require_fitting_images
 from mnistref.common.errors import UsageProblemError
@@ -29,6 +30,14 @@ def test_a_test_without_the_own_data_set_has_no_pairs(finished, mini, tmp_path):
     record = measure_robustness(finished[1], None, [mini], EvaluationOptions("test", 9, 4), COMPUTING, output=tmp_path)
     assert record.settings["factors"] == {}
     assert record.settings["sets"][0]["pairs"] == 0
+
+
+def test_answers_to_all_questions_have_the_index_of_their_image(mini):
+    model = create_model("none", variant="mini").eval()
+    arrays = robustness_run._test_on(model, "all", mini, EvaluationOptions("test", images=3), COMPUTING)
+    assert arrays["image"].unique().tolist() == [0, 1, 2]
+    assert arrays["image"].shape == arrays["right"].shape > (3,)
+    assert "image" not in robustness_run._test_on(model, "one", mini, EvaluationOptions("test", images=3), COMPUTING)
 
 
 def test_images_that_are_too_small_for_the_stages_are_refused(mini, make):

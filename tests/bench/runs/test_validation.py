@@ -74,6 +74,7 @@ def answers(**changes) -> dict[str, np.ndarray]:
 def test_answers_of_a_run_are_valid():
     assert check_answers(answers()) == []
     assert check_answers({"right": np.ones(1, bool)}) == []
+    assert check_answers(answers(image=np.array([0, 0, 7]))) == []
     assert check_answers(answers(tpr=np.array([0, 1, 0.5]), pointing=np.array([0.5, 1, 0]))) == []
 
 
@@ -89,6 +90,8 @@ def test_answers_of_a_run_are_valid():
         ("scale_bin", [0, 1, 5]),
         ("scale_bin", [0, 1, -2]),
         ("scale_bin", [0, 1, 0.5]),
+        ("image", [0, 1, 0]),
+        ("image", [-1, 0, 0]),
         ("pointing", [0, 1, 2]),
         ("pointing", [0, 1, math.nan]),
         ("mask_correctness", [0, 1, 1.01]),
