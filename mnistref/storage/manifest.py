@@ -187,7 +187,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a finished data set.
 
     Raises:
-        UsageProblemError: there is no data set in this folder.
+        UsageProblemError: there is no data set in this folder, or it is an export.
         DataProblemError: the manifest is damaged.
         OSError: the system cannot read the file.
     """
@@ -205,9 +205,20 @@ def read_manifest(folder: Path) -> Manifest:
         version = content.get("format_version")
         if type(version) is int and version != FORMAT_VERSION:
             raise DataProblemError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}")
-        return _parse_manifest(content)
+        manifest = _parse_manifest(content)
     except (ValueError, RecursionError) as error:
         raise DataProblemError(f"{path}: damaged ({error}); generate the data set again") from error
+    _require_no_export(Path(folder), manifest)
+    return manifest
+
+
+def _require_no_export(folder: Path, manifest: Manifest) -> None:
+    """Raise UsageProblemError for an export, which has the manifest of its data set, but no shards and no checksums."""
+    if not (folder / SUMS).exists() and not any((folder / shard.file).exists() for shard in manifest.shards):
+        raise UsageProblemError(
+            f"{folder}: no shards here; this is an export of {manifest.folder_name}, or its shards are lost; give the "
+            "folder of the data set"
+        )
 
 
 def _as_record(content: dict[str, object]) -> DatasetRecord:

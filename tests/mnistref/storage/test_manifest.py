@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from mnistref.common.errors import DataProblemError, UsageProblemError
+from mnistref.export import export
 from mnistref.storage.manifest import (
     MANIFEST,
     PAGES,
@@ -88,6 +89,13 @@ def test_an_unknown_split_is_refused_with_the_known_ones(make):
 def test_a_folder_without_manifest_is_no_data_set(tmp_path):
     with pytest.raises(UsageProblemError, match=r"no data set here \(dataset.json is missing\)"):
         read_manifest(tmp_path)
+
+
+def test_an_export_is_no_data_set(make, tmp_path):
+    folder = make("mini")
+    exported = export(folder, tmp_path / "png", "png")
+    with pytest.raises(UsageProblemError, match=f"no shards here; this is an export of {folder.name}"):
+        read_manifest(exported)
 
 
 @pytest.mark.parametrize(
