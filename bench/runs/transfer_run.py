@@ -1,6 +1,7 @@
 """Transfer to other images: a linear classifier on the features of a finished run (LTPA §5.3)."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from tqdm import tqdm
 from bench.compute import ComputeConfig
 from bench.data.sets import map_split, read_triples
 from bench.evaluation.features import compute_features
+from bench.runs.data_folder import find_data_folder
 from bench.runs.network_loading import find_trained_variant, load_model
 from bench.runs.transfer_record import RECORD, TransferredSet
-from bench.tasks import prepare_task
+from bench.tasks import is_task, prepare_task, read_task
 from mnistref.common.errors import DataProblemError, UsageProblemError
 from mnistref.spec import SPLITS
 
@@ -24,6 +26,8 @@ log = logging.getLogger("bench")
 FOLDS = 5
 C = 1.0
 """Weight of the errors against the margin, as in the paper."""
+MAX_ITERATIONS = 20_000
+"""Most iterations of the training of a classifier."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def transfer_run(
 
     The features are the input of the network's last linear layer. The network is not trained any further. Each class is
     divided evenly among the folds, by a fixed seed. Writes the record into the folder of the run, see
-    `bench.runs.transfer_record`. Logs a warning if the prepared images are those that the run was trained on.
+    `bench.runs.transfer_record`. Logs a warning if the images are those of the run's data set, in whatever size, and if
+    a classifier does not converge.
 
     Args:
         run: folder of a finished run on images without a question.
@@ -77,6 +82,7 @@ def transfer_run(
         DataProblemError: the run is not finished, or a file is damaged; or a class has fewer images than folds.
     """
     try:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.model_selection import StratifiedKFold
         from sklearn.svm import LinearSVC
     except ImportError as error:
@@ -86,8 +92,8 @@ def transfer_run(
     if trained.asks:
         raise UsageProblemError(f"{run}: {trained.name} has questions, and other images have none; give another run")
     folder = prepare_task(task, root, trained.canvas if canvas is None else canvas)
-    if folder.name == config.dataset:  # the name ends in the digest of the images
-        log.warning("%s: the run was trained on images of this set; this is no transfer to other images", folder.name)
+    if folder.name == config.dataset or _has_images_of(folder, find_data_folder(run, config.dataset, root)):
+        log.warning("%s: the data set of the run has these images; this is no transfer to other images", folder.name)
     images, labels = _read_all(folder)
     if (fewest := int(np.bincount(labels).min())) < FOLDS:
         raise DataProblemError(f"{folder}: a class has {fewest} different images, and each of {FOLDS} folds needs one")
@@ -99,7 +105,12 @@ def transfer_run(
     right, fold = np.zeros(len(labels), bool), np.zeros(len(labels), np.int64)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, labels)
     for k, (train, test) in enumerate(folds):
-        machine = LinearSVC(C=C, random_state=0, max_iter=20_000).fit(features[train], labels[train])
+        machine = LinearSVC(C=C, random_state=0, max_iter=MAX_ITERATIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it does not name the fold
+            machine.fit(features[train], labels[train])
+        if np.max(machine.n_iter_) >= MAX_ITERATIONS:
+            log.warning("the classifier of fold %d did not converge in %d iterations", k + 1, MAX_ITERATIONS)
         right[test], fold[test] = machine.predict(features[test]) == labels[test], k
     transferred = TransferredSet(
         dataset=folder.name,
@@ -110,6 +121,15 @@ def transfer_run(
     )
     accuracies = RECORD.write(run, transferred, right, fold).fold_accuracies(transferred)
     return Transfer(folder.name, len(labels), transferred["classes"], features.shape[1], tuple(accuracies))
+
+
+def _has_images_of(folder: Path, other: Path | None) -> bool:
+    """Return whether two prepared tasks have the same source and may differ in size only; False if one is missing."""
+    if other is None or not is_task(other):
+        return False
+    first, second = read_task(folder).content, read_task(other).content
+    sources = [content["preparation"].get("source") or content["task"] for content in (first, second)]
+    return sources[0] == sources[1]
 
 
 def _read_all(folder: Path) -> tuple[np.ndarray, np.ndarray]:

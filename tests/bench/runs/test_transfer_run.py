@@ -7,6 +7,7 @@ import torch
 from bench.compute import ComputeConfig
 from bench.config import Recipe
 from bench.runs import experiment
+from bench.runs import transfer_run as module
 from bench.runs.transfer_record import RECORD
 from bench.runs.transfer_run import FOLDS, transfer_run
 from bench.tasks import prepare_task
@@ -42,10 +43,21 @@ def test_classes_that_differ_in_colour_are_separated_and_the_width_is_told(run, 
 def test_images_of_the_training_are_no_other_images(run, caplog, tmp_path):
     root = run.parent.parent
     transfer_run(run, f"folder:{root / 'photos'}", root, CPU)
-    assert "the run was trained on images of this set; this is no transfer to other images" in caplog.text
+    message = "the data set of the run has these images; this is no transfer to other images"
+    assert message in caplog.text
+    caplog.clear()
+    transfer_run(run, f"folder:{root / 'photos'}", root, CPU, canvas=40)
+    assert message in caplog.text
     caplog.clear()
     transfer_run(run, f"folder:{write_photos(tmp_path / 'photos', seed=5)}", root, CPU)
     assert "no transfer" not in caplog.text
+
+
+def test_a_classifier_that_does_not_converge_is_named(run, caplog, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(module, "MAX_ITERATIONS", 1)
+    transfer_run(run, f"folder:{write_photos(tmp_path / 'photos', seed=5)}", tmp_path, CPU)
+    assert "the classifier of fold 5 did not converge in 1 iterations" in caplog.text
+    assert not [warning for warning in recwarn if "liblinear" in str(warning.message).lower()]
 
 
 def test_runs_with_questions_and_small_classes_are_refused(run, mini, tmp_path):
