@@ -4,20 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from bench import metrics
 from bench.attention import known_mechanisms
 from bench.attribution.measures import IMAGE_MEASURES
 from bench.compute import ComputeConfig
-from bench.data.evaluation_data import EvaluationData, open_data
+from bench.data.evaluation_data import DataSource, EvaluationData, open_data
 from bench.evaluation import unchecked_metrics as unchecked
 from bench.evaluation.any_model import AnyModel, Model, as_network, require_fitting
 from bench.evaluation.columns import (
@@ -44,7 +42,6 @@ from bench.evaluation.evaluate import (
 from bench.evaluation.metric_inputs import Maps, convert_maps_and_target
 from bench.evaluation.record_keys import ANSWER, RIGHT
 from bench.pretrained import read_index
-from mnistref.dataset import MnistRef
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False, variant: str | None = None) -> list[str]:
@@ -93,7 +90,7 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    dataset: MnistRef | Subset[Any] | str | Path,
+    dataset: DataSource,
     *,
     batch: int = BATCH_IMAGES,
     device: str | torch.device | None = None,

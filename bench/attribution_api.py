@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from bench.api import require_batch
 from bench.attribution.attack import find_names, find_regions, parse_norms
@@ -23,7 +21,7 @@ from bench.attribution.methods import find_method
 from bench.attribution.swap import pair_questions
 from bench.attribution.swap import swap as swap_questions
 from bench.compute import ComputeConfig
-from bench.data.evaluation_data import EvaluationData, open_data
+from bench.data.evaluation_data import DataSource, EvaluationData, open_data
 from bench.data.sets import has_masks
 from bench.data.split import Split
 from bench.evaluation.any_model import Model, require_fitting
@@ -31,7 +29,7 @@ from bench.leaderboard.attack_table import build_attack_table
 from bench.leaderboard.question_columns import RUN
 from bench.leaderboard.swap_table import build_swap_table
 from bench.runs import attack_record, swap_record
-from mnistref.dataset import MnistRef, read_triples
+from mnistref.dataset import read_triples
 
 BATCH_QUESTIONS = 50
 """Default number of questions per call of a model."""
@@ -54,7 +52,7 @@ class Saliency:
 
 def saliency(
     model: Model,
-    dataset: MnistRef | Subset[Any] | str | Path,
+    dataset: DataSource,
     method: str = "gradient",
     *,
     explain: str = PREDICTION,
@@ -108,7 +106,7 @@ def saliency(
 
 def attack(
     model: Model,
-    dataset: MnistRef | Subset[Any] | str | Path,
+    dataset: DataSource,
     *,
     methods: str | Iterable[str] = tuple(METHODS),
     regions: str | Iterable[str] | None = None,
@@ -157,7 +155,7 @@ def attack(
 
 def swap(
     model: Model,
-    dataset: MnistRef | Subset[Any] | str | Path,
+    dataset: DataSource,
     *,
     batch: int = BATCH_QUESTIONS,
     device: str | torch.device | None = None,

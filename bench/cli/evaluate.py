@@ -26,6 +26,12 @@ _device = partial(headed_option, "Device")
     metavar="SET",
     help="Folder, variant or task, as in bench.evaluate; its test split is used.",
 )
+@_data(
+    "--canvas",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Side of the images of a task.  [default: the task's]",
+)
 @_data("--root", type=FOLDER, default="data_cache", show_default=True, help="Folder of data sets and sources.")
 @_record("--name", help="Name of the model on boards.  [default: FILE:FUNCTION]")
 @_record(
@@ -48,6 +54,7 @@ _device = partial(headed_option, "Device")
 def evaluate(
     model: str,
     data: str,
+    canvas: int | None,
     root: Path,
     name: str | None,
     seed: int,
@@ -75,7 +82,7 @@ def evaluate(
 
     require_model_file(model)  # before a data set is generated
     elsewhere, computing = TrainedElsewhere(model, name, seed), resolve_compute(device)
-    place = find_data_set(data, root).absolute()  # user code may change the working directory
+    place = find_data_set(data, root, canvas).absolute()  # user code may change the working directory
     folder = evaluate_file(elsewhere, place, runs or root / "runs", computing, queries=queries, batch=batch)
     logging.info("\n%s\n", describe_run(folder, place))
     logging.info("%s", suggest_commands(in_user_spelling(folder), None))

@@ -14,9 +14,12 @@ from bench.data.split import Split
 from bench.tasks import is_task_name, prepare_task
 from bench.tasks.store import is_task
 from mnistref import api
+from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import MnistRef, Triples
 from mnistref.spec import VariantSpec
 
+DataSource = MnistRef | Subset[Any] | str | Path
+"""What names the questions of a test, see `open_data`."""
 ROOT = Path("data_cache")
 """Folder of data sets and tasks that are generated or prepared."""
 
@@ -51,25 +54,28 @@ class EvaluationData:
         return load_questions(self.dataset, device)
 
 
-def find_data_set(dataset: str | Path, root: Path) -> Path:
+def find_data_set(dataset: str | Path, root: Path, canvas: int | None = None) -> Path:
     """Return the folder of a data set. A variant is generated, and a task is prepared, if it does not exist.
 
     Args:
         dataset: the folder of a data set or of a prepared task; the name of a variant, see `mnistref.load`; or the name
             of a task or `folder:DIR`.
         root: folder of all data.
+        canvas: side of the images of a named task in pixels; by default that of the task.
 
     Raises:
-        UsageProblemError: there is no such data set.
+        UsageProblemError: there is no such data set, or `canvas` is given and it is not the name of a task.
         DataProblemError: a source cannot be fetched, or is damaged.
     """
     if isinstance(dataset, str) and is_task_name(dataset):
-        return prepare_task(dataset, root)
+        return prepare_task(dataset, root, canvas)
+    if canvas is not None:
+        raise UsageProblemError(f"--canvas {canvas}: {dataset} is not the name of a task, so its images have a size")
     folder = Path(dataset)
     return folder if is_task(folder) else api.find_data_set(dataset, root)
 
 
-def open_data(dataset: MnistRef | Subset[Any] | str | Path, split: str, queries: str) -> EvaluationData:
+def open_data(dataset: DataSource, split: str, queries: str) -> EvaluationData:
     """Return the questions of a data set.
 
     Args:

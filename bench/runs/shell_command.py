@@ -68,16 +68,17 @@ def build_command(
 def _task_command(
     config: RunConfig, request: Mapping[str, object], seeds: Sequence[int], init_runs: Sequence[str]
 ) -> str | None:
-    """Return the command for runs on a task, which `bench run` prepares; see `build_command`.
-
-    A model that was only tested has none, because `bench evaluate` prepares no task.
-    """
-    recipe = None if config.recipe == EVALUATED else _recipe_options(config.recipe, asks=False)
-    if recipe is None:
-        return None
-    data = ["--task", str(request["task"]), "--canvas", str(request["canvas"]), "--root", ROOT]
-    options = [*_network_options(config), *data, *recipe, *_computing_options(config, asks=False)]
-    words = " ".join(map(shlex.quote, ["bench", "run", *options]))
+    """Return the command for runs on a task, which it prepares; see `build_command`."""
+    task = [str(request["task"]), "--canvas", str(request["canvas"]), "--root", ROOT]
+    if config.recipe == EVALUATED:
+        command = ["bench", "evaluate", *_model_arguments(config), "--data", *task, *_test_options(config, asks=False)]
+    else:
+        recipe = _recipe_options(config.recipe, asks=False)
+        if recipe is None:
+            return None
+        options = [*recipe, *_computing_options(config, asks=False)]
+        command = ["bench", "run", *_network_options(config), "--task", *task, *options]
+    words = " ".join(map(shlex.quote, command))
     if init_runs:
         starts = [f"{ROOT}/runs/{init}" for init in init_runs]
         runs = [f"{words} --seed {seed} --init {shlex.quote(s)}" for seed, s in zip(seeds, starts, strict=True)]

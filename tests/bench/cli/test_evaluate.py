@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import cli
 import mnistref
+from bench.data.sets import read_manifest
 from mnistref.dataset import read_split
 from mnistref.variants import FIRST_STEPS_SIZES
 from tests.bench.bench_command import bench
@@ -60,6 +61,9 @@ def test_data_may_be_a_task(function, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert json.loads((Path(done.stdout.strip()) / "result.json").read_text())["accuracy"] == 1
     assert [folder.name.split("-")[:2] for folder in (tmp_path / "datasets").iterdir()] == [["folder", "places"]]
+    assert CliRunner().invoke(cli.bench, [*arguments, "--canvas", "40"]).exit_code == 0
+    sides = {read_manifest(folder).variant.canvas for folder in (tmp_path / "datasets").iterdir()}
+    assert sides == {40, 64}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,7 @@ def test_unknown_data_sets_are_usage_errors(given, message, function, tmp_path):
         (["--device", "tpu"], "--device"),
         (["--batch", "x"], "--batch"),
         (["--name", "a b,c"], "--name"),
+        (["--canvas", "48"], "is not the name of a task, so its images have a size"),
     ],
 )
 def test_wrong_options_of_evaluate_are_usage_errors(options, message, function, mini, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from bench.config import RECIPES, RunConfig
+from bench.config import EVALUATED, RECIPES, RunConfig
 from bench.leaderboard.aggregate import build_board
 from bench.runs import records
 from bench.runs.shell_command import build_command
@@ -101,6 +101,17 @@ def test_commands_for_images_without_a_question_ask_for_none(request_):
     assert "--queries" not in command
     odd = replace(CONFIG, recipe=replace(FAST, questions=3))  # as the configuration of an earlier run may have it
     assert "--questions 3 --queries all --device" in build_command(odd, request_, [0])
+
+
+@pytest.mark.parametrize(
+    ("attn", "words"),
+    [("own.py:make#0123", "own.py:make"), ("mine#0123456789ab", "FILE.py:FUNCTION --name mine")],
+)
+def test_a_model_that_was_tested_on_a_task_has_a_command(attn, words):
+    config = replace(CONFIG, attn=attn, recipe=EVALUATED, queries="one")
+    command = build_command(config, {"task": "folder:DIR", "canvas": 48}, [1])
+    data = "--data folder:DIR --canvas 48 --root data_cache"
+    assert command == f"bench evaluate {words} {data} --device cpu --seed 1"
 
 
 def test_recipe_without_matching_options_has_no_command():
