@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
+
+import numpy as np
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
+from mnistref.common.whole_number import whole_number
 from mnistref.dataset import MnistRef
 from mnistref.generation.generate import Request
 from mnistref.generation.generate import generate as generate_data_set
-from mnistref.spec import DISJOINT
+from mnistref.spec import DISJOINT, SPLITS
 from mnistref.variants import FIRST_STEPS, FIRST_STEPS_DIGITS, FIRST_STEPS_SIZES, VARIANTS
 
 
@@ -71,7 +74,8 @@ def generate(
         skip_bad: leave out unusable photos.
         any_digits: accept a folder of digits that fail the digit check.
         keep_copies: keep photos that are smaller or recompressed copies of others.
-        workers: number of workers; by default one per processor.
+        workers: number of workers; by default one per processor, but fewer for large images: they have 600 MB of shards
+            in progress at most, which is 2 workers for images of 224 pixels.
         scheduler: address of a Dask scheduler whose workers are used, such as "tcp://host:port".
         scales: lowest and highest scale of a digit, 8 at most; by default those of the variant. With this or one of the
             following arguments, the law is not that of the papers, and the data set has a note that says so.
@@ -86,11 +90,14 @@ def generate(
         RunProblemError: workers died, or differ from this installation.
         OSError: the disk is full or cannot be written.
     """
-    sizes = {split: n for split, n in (("train", train), ("val", val), ("test", test)) if n is not None}
+    splits = (("train", train), ("val", val), ("test", test))
+    sizes = {split: whole_number(split, n) for split, n in splits if n is not None}
+    if workers is not None and (workers := whole_number("workers", workers)) < 1:
+        raise UsageProblemError(f"workers {workers}: give 1 or more")
     request = Request(
         variant,
         root=Path(root),
-        seed=seed,
+        seed=whole_number("seed", seed),
         sizes=sizes,
         digits=str(digits),
         backgrounds=str(backgrounds),
@@ -98,12 +105,21 @@ def generate(
         skip_bad=skip_bad,
         any_digits=any_digits,
         keep_copies=keep_copies,
-        scales=scales,
-        digits_per_image=digits_per_image,
-        canvas=canvas,
-        distractors=distractors,
+        scales=_plain_numbers(scales),
+        digits_per_image=_plain_numbers(digits_per_image),
+        canvas=None if canvas is None else whole_number("canvas", canvas),
+        distractors=None if distractors is None else whole_number("distractors", distractors),
     )
     return generate_data_set(request, workers, scheduler=scheduler)
+
+
+def _plain_numbers(values: Any) -> Any:
+    """Return an array or a sequence with NumPy's numbers as Python's, so that they are checked like these."""
+    if isinstance(values, np.ndarray):
+        return values.tolist()
+    if isinstance(values, list | tuple):
+        return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return values
 
 
 def load(
@@ -165,4 +181,5 @@ def _complete(variant: str, options: GenerateOptions) -> GenerateOptions:
         "val": FIRST_STEPS_SIZES["val"],
         "test": FIRST_STEPS_SIZES["test"],
     }
-    return {**defaults, **options}
+    given = {name: value for name, value in options.items() if value is not None or name not in SPLITS}
+    return {**defaults, **cast(GenerateOptions, given)}

@@ -85,7 +85,12 @@ _workers = partial(headed_option, "Workers")
 )
 @_law("--canvas", type=int, metavar="PIXELS", help="Side of an image.  [default: the variant's, 100 for mbg]")
 @_law("--distractors", type=int, metavar="N", help="Distractors in an image.  [default: the variant's, 17 for mdist]")
-@_workers("--workers", type=click.IntRange(min=1), metavar="N", help="Number of workers.  [default: processors]")
+@_workers(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of workers.  [default: processors, fewer for large images]",
+)
 @_workers("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")
 def generate(
     variant: str,

@@ -7,11 +7,12 @@ data sets and the same `spec_id`.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
 
 from mnistref.common.errors import UsageProblemError
+from mnistref.scales import side_at
+from mnistref.spec_records import LawRecord, SpecRecord
 
 LAW_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -74,55 +75,6 @@ def _is_range(value: object, most: float, kinds: tuple[type, ...] = (int,)) -> b
 def canonical_json(value: object) -> str:
     """Return the JSON text of a value that is used for hashing: sorted keys, no spaces, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-class LawRecord(TypedDict):
-    """The fields of `VariantSpec` that determine the content of the images. Ranges are lists in JSON."""
-
-    canvas: int
-    background: str
-    query: str
-    digits: Sequence[int]
-    scales: Sequence[float]
-    repeats: Sequence[int]
-    distractors: int
-    jitter: int
-
-
-class SpecRecord(TypedDict):
-    """The JSON object of a `DatasetSpec`. Its attributes have the same meaning."""
-
-    law_version: int
-    variant: str
-    law: LawRecord
-    seed: int
-    sizes: Mapping[str, int]
-    digits: str
-    photos: str | None
-    pool: str
-    any_digits: NotRequired[bool]
-
-
-class RequestRecord(TypedDict):
-    """How a data set is generated again, as a JSON object, see `mnistref.generation.plan.request_of`.
-
-    Attributes:
-        sizes: images per split.
-        digits, backgrounds: the sources; None if a source was a folder of the user.
-        scales, digits_per_image, canvas, distractors: only of a changed law, see `mnistref.variants.change_law`.
-    """
-
-    variant: str
-    seed: int
-    sizes: Mapping[str, int]
-    digits: str | None
-    backgrounds: str | None
-    pool: str
-    any_digits: NotRequired[bool]
-    scales: NotRequired[Sequence[float]]
-    digits_per_image: NotRequired[Sequence[int]]
-    canvas: NotRequired[int]
-    distractors: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -197,7 +149,7 @@ class VariantSpec:
         yield "distractors", not self.distractors or self.background != "black", "0 with background 'black'"
         rule = f"two numbers LOW ≤ HIGH above 0, at most {MAX_SCALE}"
         yield "scales", _is_range(self.scales, MAX_SCALE, (int, float)), rule
-        smallest, largest = (PATCH if self.distractors else GLYPH) * self.scales[0], int(GLYPH * self.scales[1])
+        smallest, largest = map(side_at, (PATCH if self.distractors else GLYPH, GLYPH), self.scales)
         yield "scales", smallest >= 1, "larger, because digits or distractors are smaller than a pixel"
         yield "canvas", largest <= self.canvas, f"{largest} or more, the side of the largest digit"
         shares, bins = self.expected_shares, len(SCALE_BINS)

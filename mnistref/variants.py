@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from mnistref.common.errors import UsageProblemError, did_you_mean
+from mnistref.scales import side_at
 from mnistref.spec import GLYPH, MAX_CANVAS, MAX_DIGITS, MAX_DISTRACTORS, MAX_SCALE, PATCH, VariantSpec
 
 
@@ -130,7 +131,7 @@ def change_law(
     _require_distractors(variant, patches)
     if not (math.isfinite(small) and math.isfinite(large) and 0 < small <= large <= MAX_SCALE):
         raise UsageProblemError(f"scales {small:g},{large:g}: give LOW,HIGH with 0 < LOW ≤ HIGH ≤ {MAX_SCALE}")
-    if int((PATCH if patches else GLYPH) * small) < 1:
+    if side_at(PATCH if patches else GLYPH, small) < 1:
         what = "distractors" if patches else "digits"
         raise UsageProblemError(f"scale {small:g}: {what} are smaller than a pixel; give a larger lowest scale")
     if not 1 <= fewest <= most <= MAX_DIGITS:
@@ -148,10 +149,9 @@ def change_law(
         )
     if type(side) is not int or not 1 <= side <= MAX_CANVAS:
         raise UsageProblemError(f"canvas {side}: give a whole number of pixels from 1 to {MAX_CANVAS}")
-    if int(GLYPH * large) > side:
+    if (largest := side_at(GLYPH, large)) > side:
         raise UsageProblemError(
-            f"canvas {side}: a digit at scale {large:g} has {int(GLYPH * large)} px; give a larger canvas, or smaller "
-            "scales"
+            f"canvas {side}: a digit at scale {large:g} has {largest} px; give a larger canvas, or smaller scales"
         )
     changed = replace(
         variant,
@@ -184,7 +184,7 @@ def is_changed(note: object) -> bool:
 
 
 def variant_of_request(request: Mapping[str, Any]) -> VariantSpec:
-    """Return the law of a request, see `mnistref.spec.RequestRecord`; raise UsageProblemError if there is none."""
+    """Return the law of a `mnistref.spec_records.RequestRecord`; raise UsageProblemError if there is none."""
     return change_law(
         get_variant(request["variant"]),
         request.get("scales"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from mnistref.common.atomic_files import write_whole
 from mnistref.generation.shard_worker import ShardJob, draw
-from mnistref.rendering.scene import SCALE_BITS
+from mnistref.scales import SCALE_BITS
 from mnistref.sources.digits import load_digits
 from mnistref.spec import LAW_VERSION
 from mnistref.variants import VARIANTS

@@ -22,7 +22,8 @@ from bench.tasks.store import (
 from mnistref import dataset as generated
 from mnistref.dataset import Manifest, Triples
 from mnistref.generation.generate import request_of
-from mnistref.spec import RequestRecord, VariantSpec
+from mnistref.spec import VariantSpec
+from mnistref.spec_records import RequestRecord
 from mnistref.variants import variant_of_request
 
 DataSet = Manifest | TaskManifest

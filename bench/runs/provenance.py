@@ -24,7 +24,7 @@ from bench.runs.record_types import Result, RunFacts
 from bench.runs.validation import is_number, is_text
 from mnistref.common.atomic_files import path_of_text
 from mnistref.common.errors import DataProblemError
-from mnistref.spec import RequestRecord
+from mnistref.spec_records import RequestRecord
 
 CONFIG, ENVIRONMENT = "config.json", "environment.json"
 USER_FILES, DATA_REQUEST, DATA_FOLDER, INIT_RUN = "attn_files", "data_request", "data_folder", "init_run"

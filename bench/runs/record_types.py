@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from bench.config import RunConfig
-from mnistref.spec import RequestRecord
+from mnistref.spec_records import RequestRecord
 
 
 class DatasetIdentity(TypedDict):

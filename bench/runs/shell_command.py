@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from bench.config import DEFAULT_NETWORK, DEFAULT_WIDTH, EVALUATED, RECIPES, Recipe, RunConfig
 from bench.tasks.variant_names import has_questions
-from mnistref.spec import RequestRecord
+from mnistref.spec_records import RequestRecord
 from mnistref.variants import options_of_changes
 
 ROOT = "data_cache"
@@ -147,6 +147,7 @@ def build_generate_command(request: RequestRecord) -> str:
     for split, images in request["sizes"].items():
         options += [f"--{split}", images]
     options += ["--digits", request["digits"] or DIGITS, "--backgrounds", request["backgrounds"] or PHOTOS]
-    options += ["--pool", request["pool"], *(["--any-digits"] if request.get("any_digits") else []), "--root", ROOT]
+    flags = [f"--{name.replace('_', '-')}" for name in ("any_digits", "skip_bad", "keep_copies") if request.get(name)]
+    options += ["--pool", request["pool"], *flags, "--root", ROOT]
     options += options_of_changes(request)
     return " ".join(shlex.quote(str(word)) for word in ["mnistref", "generate", *options])

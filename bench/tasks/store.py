@@ -17,7 +17,8 @@ import numpy as np
 from bench.tasks.task_spec import LabelledImages, TaskSpec
 from mnistref.common.atomic_files import check_file, exclusive_atomic_folder, file_sha256, read_text
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
-from mnistref.spec import DISJOINT, MAX_STORED, SPLITS, RequestRecord, canonical_json
+from mnistref.spec import DISJOINT, MAX_STORED, SPLITS, canonical_json
+from mnistref.spec_records import RequestRecord
 
 TASK_FILE = "task.json"
 FORMAT_VERSION = 1

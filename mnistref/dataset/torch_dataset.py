@@ -112,6 +112,8 @@ class MnistRef(Dataset[Sample]):
         if isinstance(index, slice):
             return self._view(index)
         try:
+            if isinstance(index, bool):
+                raise TypeError
             number = operator.index(index)
         except TypeError:
             kind = type(index).__name__
@@ -132,12 +134,19 @@ class MnistRef(Dataset[Sample]):
         sample["box"] = torch.tensor(self._box[number])  # a copy
         return sample
 
-    def select(self, indices: Sequence[int]) -> "MnistRef":
+    def select(self, indices: Sequence[int] | np.ndarray) -> "MnistRef":
         """Return the questions at these positions, in this order, as a data set.
 
+        Args:
+            indices: positions; or a mask, bool, with one value for each question.
+
         Raises:
-            IndexError: a position is not in −len … len − 1.
+            IndexError: a position is not in −len … len − 1, or the mask has another length.
         """
+        if len(indices) and np.asarray(indices).dtype == bool:
+            if len(indices) != len(self):
+                raise IndexError(f"a mask of {len(indices)} values for {len(self)} questions")
+            indices = np.flatnonzero(indices)
         positions = np.array([range(len(self))[index] for index in indices], dtype=np.int64)
         return self._view(positions)
 

@@ -27,8 +27,9 @@ from mnistref.sources.photos import NAMES as PHOTOS
 from mnistref.sources.photos import split_photos
 from mnistref.spec import SPLITS
 from mnistref.storage.integrity import intact_shards, is_finished, require_no_folders
-from mnistref.storage.manifest import Source, make_manifest, shard_names, write_manifest
+from mnistref.storage.manifest import make_manifest, shard_names, write_manifest
 from mnistref.storage.shards import ShardInfo
+from mnistref.storage.source import Source
 
 __all__ = ["PAPER_SIZES", "Plan", "Request", "generate", "make", "make_jobs", "plan", "request_of"]
 
@@ -42,7 +43,7 @@ def generate(
 
     Args:
         request: what to generate.
-        workers: number of threads (of processes without numba); by default one per processor.
+        workers: number of threads (of processes without numba); by default see `executors.default_workers`.
         executor: any `concurrent.futures` executor, used instead of workers.
         scheduler: address of a Dask scheduler, whose workers are used instead.
 
@@ -101,7 +102,8 @@ def make(
 
 def _require_space(dataset_plan: Plan) -> None:
     """Raise OSError if the disk has too little free space."""
-    free = shutil.disk_usage(dataset_plan.request.root).free
+    folder = dataset_plan.folder.absolute()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     existing = sum(f.lstat().st_size for f in dataset_plan.folder.glob("*")) if dataset_plan.folder.is_dir() else 0
     bank = (
         dataset_plan.bank_bytes
@@ -110,7 +112,7 @@ def _require_space(dataset_plan: Plan) -> None:
         else 0
     )
     if (needed := dataset_plan.bytes + bank - existing) > free:
-        need = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+        need = f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free"
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({need})", str(dataset_plan.folder))
 
 
@@ -163,5 +165,5 @@ def _write_pages(dataset_plan: Plan, infos: list[ShardInfo]) -> None:
         kind = asked if asked in PHOTOS else "folder"  # even if it is named like a known source
         backgrounds = Source(dataset_plan.photos.name, dataset_plan.photos.sha256, len(dataset_plan.photos.paths), kind)
         photos = tuple(zip(dataset_plan.photos.names, dataset_plan.photos.sha256s, strict=True))
-    manifest = make_manifest(dataset_plan.spec, digits, backgrounds, photos, splits)
+    manifest = make_manifest(dataset_plan.spec, digits, backgrounds, photos, splits, dataset_plan.choices)
     write_manifest(dataset_plan.folder, manifest, pages(manifest))

@@ -17,9 +17,10 @@ from mnistref.generation.shard_worker import ShardJob, draw
 from mnistref.queries import Triples, triples
 from mnistref.sources import bank, digits, photos
 from mnistref.spec import LAW_VERSION
-from mnistref.storage.manifest import Manifest, Source, read_manifest
+from mnistref.storage.manifest import Manifest, read_manifest
 from mnistref.storage.schema import FIELDS
 from mnistref.storage.shards import content_digest
+from mnistref.storage.source import Source
 
 SPLIT = "train"
 _BLOCK_BYTES = 40e6

@@ -12,13 +12,12 @@ from mnistref.metadata.credits import LICENCES
 from mnistref.sources.digit_check import check_digit_images
 from mnistref.sources.digits import NAMES, Digits, load_digits, require_digit_source
 from mnistref.sources.photos import PhotoList, list_photos, require_photo_source
-from mnistref.spec import DISJOINT, POOLS, DatasetSpec, RequestRecord, VariantSpec
-from mnistref.storage.manifest import (
-    Manifest,
-    Source,
-)
+from mnistref.spec import DISJOINT, POOLS, DatasetSpec, VariantSpec
+from mnistref.spec_records import RequestRecord
+from mnistref.storage.manifest import Manifest
 from mnistref.storage.manifest_schema import MAX_COUNT
 from mnistref.storage.schema import SHARD_IMAGES
+from mnistref.storage.source import Source, SourceChoices
 from mnistref.variants import change_law, find_changes, get_variant
 
 log = logging.getLogger("mnistref")
@@ -79,6 +78,10 @@ def request_of(manifest: Manifest) -> RequestRecord:
     }
     if manifest.spec.get("any_digits"):
         record["any_digits"] = True
+    if manifest.choices.skip_bad:
+        record["skip_bad"] = True
+    if manifest.choices.keep_copies:
+        record["keep_copies"] = True
     return {**record, **find_changes(manifest.variant)}
 
 
@@ -95,6 +98,17 @@ class Plan:
     def folder(self) -> Path:
         """The folder of the data set."""
         return Path(self.request.root) / "datasets" / self.spec.folder_name
+
+    @property
+    def choices(self) -> SourceChoices:
+        """How the sources are used."""
+        request, is_disjoint = self.request, self.request.pool == DISJOINT
+        may_skip = self.photos is not None and request.backgrounds != Request.backgrounds
+        return SourceChoices(
+            skip_bad=may_skip and request.skip_bad,
+            keep_copies=may_skip and request.keep_copies and is_disjoint,
+            shared_digits=self.digits.shared if is_disjoint else 0,
+        )
 
     @property
     def images(self) -> int:
@@ -173,7 +187,7 @@ def resolve_request(request: Request) -> tuple[VariantSpec, tuple[tuple[str, int
     """Return the variant and the size of each split; raise UsageProblemError if the request is invalid."""
     law = (request.scales, request.digits_per_image, request.canvas, request.distractors)
     variant = change_law(get_variant(request.variant), *law)
-    if not 0 <= request.seed < 2**63:
+    if type(request.seed) is not int or not 0 <= request.seed < 2**63:
         raise UsageProblemError(f"seed {request.seed}: give a whole number from 0 to 2**63 − 1")
     if request.pool not in POOLS:
         raise UsageProblemError(f"unknown pool {request.pool!r}: {did_you_mean(request.pool, POOLS)}")
@@ -188,6 +202,8 @@ def _resolve_sizes(variant: VariantSpec, requested: Mapping[str, int] | None) ->
     for split, size in (requested or {}).items():
         if split not in variant.splits:
             raise UsageProblemError(f"{variant.name} has no {split} split: {variant.note}")
+        if type(size) is not int:
+            raise UsageProblemError(f"{size!r} {split} images: give a whole number")
         if not 1 <= size <= MAX_COUNT:
             raise UsageProblemError(
                 f"{size} {split} images: give {'1 or more' if size < 1 else f'{MAX_COUNT:,} or fewer'}"

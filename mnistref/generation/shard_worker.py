@@ -135,7 +135,7 @@ def draw(job: ShardJob) -> Arrays:
     else:
         law = make_law(job.variant, job.restarts)
         start = np.searchsorted(digits.labels[members], np.arange(CLASSES + 1))
-        glyphs = Glyphs(_transposed(job.digits, job.raw), members, start)
+        glyphs = Glyphs(_transposed(job.digits, job.raw, job.digits_sha256), members, start)
         impossible = draw_images(law, glyphs, photos, make_tools(law), np.uint64(job.seed), split, job.first, arrays)
     if impossible >= 0:
         raise UsageProblemError(_describe_overfull(job.variant))
@@ -210,5 +210,6 @@ def _photos(job: ShardJob) -> Photos:
 
 
 @lru_cache(maxsize=1)
-def _transposed(digits: str, raw: Path) -> np.ndarray:
+def _transposed(digits: str, raw: Path, sha256: str) -> np.ndarray:
+    """Return the images of a digit source with this digest, each transposed."""
     return np.ascontiguousarray(load_digits(digits, raw).images.transpose(0, 2, 1))

@@ -1,5 +1,6 @@
 """Plot the statistics of a data set: expected and measured shares. Imported only for plotting."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ PANELS = {
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish, and a marker shape for each split.
 _MARKS = {"train": ("#0072B2", "o"), "val": ("#D55E00", "s"), "test": ("#009E73", "^")}
+_NOTE_CHARACTERS = 115
+"""Longest line of the note in the heading."""
 _EXPECTED, _EDGE, _FAINT = "#DDDDDD", "#999999", "#555555"
 
 
@@ -38,7 +41,8 @@ def save_plot(laws: list[LawCheck], manifest: Manifest, path: Path) -> None:
 
 def _figure(laws: list[LawCheck], manifest: Manifest) -> Figure:
     figure = Figure(figsize=(11, 7.4), layout="constrained")
-    note = f"\n{manifest.variant.name} is {manifest.variant.note}" if manifest.variant.note else ""
+    note = f"{manifest.variant.name} is {manifest.variant.note}" if manifest.variant.note else ""
+    note = "".join(f"\n{line}" for line in textwrap.wrap(note, _NOTE_CHARACTERS))
     sizes = ", ".join(f"{split} {manifest.images(split):,}" for split in manifest.splits)
     figure.suptitle(f"{manifest.folder_name}: expected and measured\nimages: {sizes}{note}", fontsize=12)
     grid = figure.add_gridspec(2, 12)

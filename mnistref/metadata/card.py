@@ -7,8 +7,9 @@ from mnistref.common.version import VERSION
 from mnistref.metadata.credits import LICENCES, citation, licence
 from mnistref.metadata.croissant import croissant
 from mnistref.spec import COLORS, DISJOINT, GLYPH, PATCH, POOLED, VariantSpec
-from mnistref.storage.manifest import PAGES, Manifest, Source
+from mnistref.storage.manifest import PAGES, Manifest
 from mnistref.storage.schema import FIELDS, FORMAT_VERSION
+from mnistref.storage.source import Source
 from mnistref.variants import find_changes, options_of_changes, range_text
 
 
@@ -125,6 +126,7 @@ def command(manifest: Manifest) -> str:
         parts.append(f"--pool {spec['pool']}")
     if spec.get("any_digits"):
         parts.append("--any-digits")
+    parts += ["--skip-bad"] * manifest.choices.skip_bad + ["--keep-copies"] * manifest.choices.keep_copies
     return " ".join([*parts, *options_of_changes(find_changes(manifest.variant))])
 
 
@@ -133,7 +135,8 @@ def law_text(variant: VariantSpec) -> str:
     scales = "s ~ U({:g}, {:g})".format(*variant.scales)
     if variant.scales[0] == variant.scales[1]:
         scales = f"s = {range_text(variant.scales)}"
-    classes = f"{range_text(variant.digits)} digits of different classes; colour of each i.i.d. uniform over "
+    different = "different classes" if variant.repeats[1] == 1 else "different classes, but for the queried class"
+    classes = f"{range_text(variant.digits)} digits of {different}; colour of each i.i.d. uniform over "
     if variant.digits == (1, 1):
         classes = "1 digit, its class uniform; its colour uniform over "
     lines = [
@@ -167,7 +170,14 @@ def _option(source: Source) -> str:
 def _pool_text(manifest: Manifest) -> str:
     if manifest.spec["pool"] == POOLED:
         return "Every split draws from all digits and photos."
-    return "No digit and no photo occurs in two splits."
+    copies = "no photo file" if manifest.choices.keep_copies else "no photo"
+    if not (shared := manifest.choices.shared_digits):
+        text = f"No digit and {copies} occurs in two splits."
+    else:
+        text = f"{shared:,} digits are the same pictures as others of a later split; {copies} occurs in two splits."
+    if manifest.choices.keep_copies:
+        text += " Copies of a photo in another size or quality may be in two splits (`--keep-copies`)."
+    return text
 
 
 def _sources(manifest: Manifest) -> str:

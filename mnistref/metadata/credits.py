@@ -1,7 +1,8 @@
 """Licences of the digit and photo sources, and the papers of the variants. Pure."""
 
 from mnistref.spec import VariantSpec
-from mnistref.storage.manifest import Manifest, Source
+from mnistref.storage.manifest import Manifest
+from mnistref.storage.source import Source
 
 LICENCES = {
     "mnist": "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",

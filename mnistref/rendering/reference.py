@@ -14,7 +14,8 @@ from mnistref.queries import eligible
 from mnistref.rendering import rng
 from mnistref.rendering.render import Photos
 from mnistref.rendering.rng import Stream
-from mnistref.rendering.scene import MAX_RESTARTS, MAX_TRIES, SCALE_BITS, SCALE_STEPS
+from mnistref.rendering.scene import MAX_RESTARTS, MAX_TRIES, SCALE_STEPS
+from mnistref.scales import SCALE_BITS, scale_units
 from mnistref.spec import CLASSES, COLORS, GLYPH, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
@@ -147,7 +148,7 @@ class Reference:
         return rgb
 
     def _draw_scale(self, stream: Stream) -> float:
-        low, high = (round(s * 2**SCALE_BITS) / 2**SCALE_BITS for s in self.variant.scales)
+        low, high = (scale_units(s) / 2**SCALE_BITS for s in self.variant.scales)
         step = (high - low) * stream.below(SCALE_STEPS) / SCALE_STEPS
         return float(low + np.floor(step * 2**SCALE_BITS) / 2**SCALE_BITS)
 

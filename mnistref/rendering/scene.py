@@ -1,7 +1,6 @@
 """Sample a scene: digits, colours, scales, positions, and the ink of the digits. Compiled, in integers only. Pure.
 
-A scale is a multiple of 2⁻²¹, which is exact in float32, so `side = floor(28 · digit_scale)` holds exactly.
-`reference.py` is the readable form.
+A scale is a multiple of 2⁻²¹, see `mnistref.scales`. `reference.py` is the readable form.
 """
 
 from typing import NamedTuple
@@ -11,10 +10,10 @@ import numpy as np
 from mnistref.common.numba_jit import compiled
 from mnistref.rendering import rng
 from mnistref.rendering.resize import Resizer, Scratch, resize, resizer, scratch
+from mnistref.scales import SCALE_BITS, scale_units
 from mnistref.spec import CLASSES, COLORS, GLYPH, MAX_DIGITS, PATCH, VariantSpec
 from mnistref.storage.schema import Arrays
 
-SCALE_BITS = 21
 SCALE_STEPS = 1 << 20
 """Number of different scales, evenly spaced from the smallest."""
 MAX_TRIES = 10_000
@@ -68,7 +67,7 @@ class Tools(NamedTuple):
 
 def make_law(variant: VariantSpec, restarts: int = MAX_RESTARTS) -> IntegerLaw:
     """Return the law of a variant as integers, with the largest number of restarts of a placement."""
-    low, high = (round(s * (1 << SCALE_BITS)) for s in variant.scales)
+    low, high = map(scale_units, variant.scales)
     return IntegerLaw(
         canvas=variant.canvas,
         digits_low=variant.digits[0],

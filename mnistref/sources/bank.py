@@ -149,7 +149,7 @@ def _write_bank(photos: PhotoList, canvas: int, folder: Path) -> None:
 
 
 def _views(path: Path, sha256: str, canvas: int, views: int, pool: BoundedThreadPool) -> list[np.ndarray]:
-    """Return a photo in each of its sizes, u1 (h, w, 3)."""
+    """Return a photo in each of its sizes, u1 (h, w, 3); raise DataProblemError if its file has changed."""
     prepared = []
     with opened_photo(path, pool) as photo:
         for view in range(views):
@@ -158,4 +158,6 @@ def _views(path: Path, sha256: str, canvas: int, views: int, pool: BoundedThread
             scale = short / min(photo.size)
             size = [max(short, round(side * scale)) for side in photo.size]
             prepared.append(np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BICUBIC)))
+    if file_sha256(path) != sha256:
+        raise DataProblemError(f"{path}: the photo changed while the data set was generated; run again")
     return prepared

@@ -54,7 +54,7 @@ def make_thumbnail(photo: Image.Image, size: tuple[int, int], sha256: str) -> np
 
 
 def empty_thumbnail(sha256: str) -> np.ndarray:
-    """Return the `THUMBNAIL` of a photo that cannot be decoded, with size 0."""
+    """Return a `THUMBNAIL` with size 0 and without pixels."""
     thumbnail = np.zeros((), THUMBNAIL)
     thumbnail["sha256"] = np.frombuffer(bytes.fromhex(sha256), np.uint8)
     return thumbnail

@@ -13,7 +13,7 @@ from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_who
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
 from mnistref.common.text_table import escaped
 from mnistref.sources.digit_copies import unshared_images
-from mnistref.sources.idx_files import find_idx_folder, read_idx
+from mnistref.sources.idx_files import FileState, find_file_states, find_idx_folder, read_idx
 from mnistref.sources.mnist_download import MNIST_SHA256, ensure_mnist
 from mnistref.spec import CLASSES, GLYPH, SPLITS
 
@@ -29,7 +29,8 @@ NAMES = ("mnist", "mnist5k")
 class Digits:
     """M digits: `images` u1 (M, 28, 28), `labels` i8 (M,), `splits` name → i8 (n,).
 
-    `kind` is one of `NAMES`, or `folder`.
+    `kind` is one of `NAMES`, or `folder`. `shared` is the number of digits that are the same pictures as others of a
+    later split.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Digits:
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     kind: str
+    shared: int = 0
 
     @cached_property
     def sha256(self) -> str:
@@ -51,11 +53,10 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
 
 def require_digit_source(source: str) -> None:
     """Raise UsageProblemError unless `source` is a known name or a folder."""
-    if source not in NAMES and not Path(source).is_dir():
+    if source not in NAMES and not (source and Path(source).is_dir()):  # Path("") is the working directory
         raise UsageProblemError(f"no digit source {source!r}: {did_you_mean(source, NAMES)}, or a folder of IDX files")
 
 
-@lru_cache(maxsize=2)
 def load_digits(source: str, raw: Path) -> Digits:
     """Load a digit source: mnist, mnist5k, or a folder with the four IDX files (see `idx_files`).
 
@@ -68,6 +69,12 @@ def load_digits(source: str, raw: Path) -> Digits:
         DataProblemError: a file is missing or damaged.
     """
     require_digit_source(source)
+    return load_unchanged(source, raw, () if source in NAMES else find_file_states(Path(source)))
+
+
+@lru_cache(maxsize=2)
+def load_unchanged(source: str, raw: Path, files: tuple[FileState, ...]) -> Digits:
+    """Return the digits of `load_digits`. They are read again if a file of the user's folder has changed."""
     if source == "mnist":
         return _from_idx(ensure_mnist(raw), "mnist", check=MNIST_SHA256)
     if source == "mnist5k":
@@ -110,7 +117,7 @@ def _without_shared(digits: Digits, folder: Path) -> Digits:
     if any(len(set(left.labels[members].tolist())) < CLASSES for members in left.splits.values()):
         kept_all = "they are kept, as without them a split would lack a class: some test digits are trained on"
         log.warning("%s: %s (train, val, test); %s", escaped(str(folder)), copies, kept_all)
-        return digits
+        return replace(digits, shared=int((~stays).sum()))
     log.info("%s: left out: %s (train, val, test)", digits.name, copies)
     return left
 

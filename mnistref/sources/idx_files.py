@@ -51,6 +51,17 @@ def _list_folder(folder: Path) -> list[Path]:
         return sorted(folder / entry.name for entry in entries if not entry.name.startswith("."))
 
 
+FileState = tuple[str, int, int]
+"""Path, time of the last change in ns, and size in bytes of a file."""
+
+
+def find_file_states(folder: Path) -> tuple[FileState, ...]:
+    """Return the states of those of the four files that there are. They differ after a change of a file."""
+    place = find_idx_folder(folder)
+    paths = [path for file in FILES if (path := find_file(place, file)) is not None]
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+
+
 def is_complete(folder: Path) -> bool:
     """Return whether a folder has all four files."""
     return folder.is_dir() and all(find_file(folder, file) for file in FILES)

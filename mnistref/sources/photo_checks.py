@@ -1,6 +1,6 @@
 """Verdicts and thumbnails of photo files, cached in `raw/` by digest.
 
-Each file is decoded once for both.
+A file is decoded as a whole for its verdict, and in a smaller size for its thumbnail.
 """
 
 import io
@@ -13,7 +13,7 @@ import numpy as np
 
 from mnistref.common.atomic_files import exclusive, ignore_unwritable, write_whole
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.copies import THUMBNAIL, empty_thumbnail, make_thumbnail
+from mnistref.sources.copies import THUMBNAIL, make_thumbnail
 from mnistref.sources.decode import CHECK_VERSION, opened_draft, opened_photo
 from mnistref.sources.thread_pool import BoundedThreadPool
 
@@ -36,6 +36,9 @@ def inspect_photo_files(
     Returns:
         The SHA-256 of the refused files, and one `THUMBNAIL` for each of the others, in the order of `paths`. A part
         that was not requested is empty.
+
+    Raises:
+        DataProblemError: a thumbnail is requested of a file that cannot be decoded, and verdicts are not.
     """
     refused = _read_verdicts(raw / REFUSED) if verdicts else {}
     known = _read_thumbnails(raw / THUMBNAILS) if thumbnails else {}
@@ -93,11 +96,8 @@ def _is_bad(path: Path, pool: BoundedThreadPool) -> bool:
 
 
 def _thumbnail(path: Path, sha256: str, pool: BoundedThreadPool) -> np.ndarray:
-    try:
-        with opened_draft(path, pool) as (photo, size):
-            return make_thumbnail(photo, size, sha256)
-    except DataProblemError:  # reported when the photo is used
-        return empty_thumbnail(sha256)
+    with opened_draft(path, pool) as (photo, size):
+        return make_thumbnail(photo, size, sha256)
 
 
 def _read_verdicts(cache: Path) -> dict[str, bool]:
@@ -123,7 +123,8 @@ def _read_thumbnails(cache: Path) -> dict[str, np.ndarray]:
             )
     except Exception:  # a damaged zip file raises exceptions of any type
         return {}
-    return {bytes(thumbnail["sha256"]).hex(): thumbnail for thumbnail in thumbnails}
+    decoded = [thumbnail for thumbnail in thumbnails if thumbnail["size"].all()]  # early versions kept empty ones
+    return {bytes(thumbnail["sha256"]).hex(): thumbnail for thumbnail in decoded}
 
 
 def _write_thumbnails(cache: Path, thumbnails: Mapping[str, np.ndarray]) -> None:

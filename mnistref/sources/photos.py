@@ -61,14 +61,14 @@ class PhotoList:
 
 def require_photo_source(source: str) -> None:
     """Raise UsageProblemError unless `source` is a known name or a folder."""
-    if source not in NAMES and not Path(source).is_dir():
+    if source not in NAMES and not (source and Path(source).is_dir()):  # Path("") is the working directory
         raise UsageProblemError(f"no photo source {source!r}: {did_you_mean(source, NAMES)}, or a folder of images")
 
 
 def list_photos(source: str, raw: Path, skip_bad: bool = False, skip_copies: bool = False) -> PhotoList:
     """Return the photos of a source, and log in one line which files are left out.
 
-    Each file is decoded at most once.
+    A file is decoded only for a verdict or a thumbnail that is not in the cache, see `mnistref.sources.photo_checks`.
 
     Args:
         source: builtin, sun397, or a folder, which is searched with its subfolders.

@@ -2,7 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
-from mnistref.spec import SpecRecord
+from mnistref.spec_records import SpecRecord
 from mnistref.storage.shards import ShardRecord
 
 
@@ -13,6 +13,14 @@ class SourceRecord(TypedDict):
     sha256: str
     count: int
     kind: NotRequired[str]
+
+
+class ChoicesRecord(TypedDict, total=False):
+    """A `SourceChoices` as a JSON object."""
+
+    skip_bad: bool
+    keep_copies: bool
+    shared_digits: int
 
 
 class SplitRecord(TypedDict):
@@ -42,6 +50,7 @@ class DatasetRecord(TypedDict):
     backgrounds: SourceRecord | None
     splits: dict[str, SplitRecord]
     photos: list[PhotoRecord]
+    choices: NotRequired[ChoicesRecord]
     pages: NotRequired[dict[str, str]]
 
 
@@ -49,6 +58,12 @@ class OptionalNote(TypedDict, total=False):
     """The entry of a `DatasetRecord` for variants with a note."""
 
     note: str
+
+
+class OptionalChoices(TypedDict, total=False):
+    """The entry of a `DatasetRecord` whose sources were not used as usual."""
+
+    choices: ChoicesRecord
 
 
 class OptionalPages(TypedDict, total=False):

@@ -9,12 +9,20 @@ from typing import TypeVar, cast
 
 from mnistref.common.atomic_files import check_file, file_sha256, is_file, read_text, write_whole
 from mnistref.common.errors import DataProblemError, UsageProblemError, did_you_mean
-from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, SpecRecord, VariantSpec, canonical_json
-from mnistref.storage.dataset_record import DatasetRecord, OptionalNote, OptionalPages, SourceRecord, SplitRecord
+from mnistref.spec import COLORS, LAW_VERSION, DatasetSpec, VariantSpec, canonical_json
+from mnistref.spec_records import SpecRecord
+from mnistref.storage.dataset_record import (
+    DatasetRecord,
+    OptionalChoices,
+    OptionalNote,
+    OptionalPages,
+    SplitRecord,
+)
 from mnistref.storage.journal import JOURNAL
 from mnistref.storage.manifest_schema import DATASET, require_schema
 from mnistref.storage.schema import FORMAT_VERSION, SHARD_IMAGES
 from mnistref.storage.shards import ShardInfo
+from mnistref.storage.source import AS_USUAL, Source, SourceChoices
 from mnistref.variants import VARIANTS, change_law
 
 MANIFEST, SUMS = "dataset.json", "SHA256SUMS"
@@ -24,37 +32,12 @@ _Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
-class Source:
-    """A source of digits or photos: its name, digest and number of items.
-
-    Attributes:
-        kind: name of a known source, or `folder` for any folder. Data sets of early versions have None.
-    """
-
-    name: str
-    sha256: str
-    count: int
-    kind: str | None = None
-
-    @property
-    def origin(self) -> str:
-        """The kind of the source, or its name if the kind was not recorded."""
-        return self.kind or self.name
-
-    def as_dict(self) -> SourceRecord:
-        """Return the JSON object of the source."""
-        record: SourceRecord = {"name": self.name, "sha256": self.sha256, "count": self.count}
-        if self.kind is not None:
-            record["kind"] = self.kind
-        return record
-
-
-@dataclass(frozen=True)
 class Manifest:
     """A finished data set.
 
     Attributes:
         photos: (name, SHA-256) of each photo, in the order of the index in the field `photo`.
+        choices: how the sources were used.
         pages: file name → SHA-256 of the card and the other pages; None for early versions, where only SHA256SUMS has
             it.
     """
@@ -65,6 +48,7 @@ class Manifest:
     backgrounds: Source | None
     photos: tuple[tuple[str, str], ...]
     splits: Mapping[str, tuple[ShardInfo, ...]]
+    choices: SourceChoices = AS_USUAL
     pages: Mapping[str, str] | None = None
 
     @property
@@ -101,6 +85,7 @@ class Manifest:
     def as_dict(self) -> DatasetRecord:
         """Return the content of dataset.json without its own digest."""
         note: OptionalNote = {"note": self.variant.note} if self.variant.note else {}
+        choices: OptionalChoices = {"choices": self.choices.as_dict()} if self.choices != AS_USUAL else {}
         pages: OptionalPages = {"pages": dict(self.pages)} if self.pages else {}
         return {
             "format_version": FORMAT_VERSION,
@@ -116,6 +101,7 @@ class Manifest:
                 for split, shards in self.splits.items()
             },
             "photos": [{"name": name, "sha256": sha256} for name, sha256 in self.photos],
+            **choices,
             **pages,
         }
 
@@ -131,10 +117,17 @@ def make_manifest(
     backgrounds: Source | None,
     photos: tuple[tuple[str, str], ...],
     splits: Mapping[str, tuple[ShardInfo, ...]],
+    choices: SourceChoices,
 ) -> Manifest:
     """Return the manifest of a data set whose shards are finished."""
     return Manifest(
-        variant=spec.variant, spec=spec.as_dict(), digits=digits, backgrounds=backgrounds, photos=photos, splits=splits
+        variant=spec.variant,
+        spec=spec.as_dict(),
+        digits=digits,
+        backgrounds=backgrounds,
+        photos=photos,
+        splits=splits,
+        choices=choices,
     )
 
 
@@ -240,6 +233,7 @@ def _parse_manifest(content: dict[str, object]) -> Manifest:
         backgrounds=Source(**grounds) if grounds else None,
         photos=tuple((photo["name"], photo["sha256"]) for photo in record["photos"]),
         splits={split: _shards(record["splits"], split, size) for split, size in spec["sizes"].items()},
+        choices=SourceChoices(**record.get("choices", {})),
         pages=record.get("pages"),
     )
     _require_consistent(manifest)

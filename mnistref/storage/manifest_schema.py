@@ -124,6 +124,7 @@ DATASET: Schema = {
     "backgrounds": Nullable(_SOURCE),
     "splits": {f"{split}?": {"images": integer(1, MAX_COUNT), "shards": [SHARD]} for split in SPLITS},
     "photos": [{"name": STRING, "sha256": SHA256}],
+    "choices?": {"skip_bad?": one_of(True), "keep_copies?": one_of(True), "shared_digits?": integer(1, MAX_COUNT)},
     "pages?": {"README.md": SHA256, "croissant.json": SHA256},
 }
 """Schema of dataset.json without `manifest_sha256`, the digest of the rest."""

@@ -65,8 +65,8 @@ FIELDS: dict[str, Field] = {
     "digit_source": Field("i4", _D, -1, _I32, "index into the digit source; −1 where there is none"),
     "photo": Field("i4", (), -1, _I32, "index into dataset.json's photos; −1 where there is none"),
     "query_slot": Field("u1", (), 0, MAX_DIGITS - 1, "the image's own query: which digit slot"),
-    "query": Field("i1", (), 0, CLASSES - 1, "the own query: a digit class (mbginv: a colour)"),
-    "label": Field("i1", (), 0, CLASSES - 1, "its answer: a colour (mbginv: a digit class)"),
+    "query": Field("i1", (), 0, CLASSES - 1, "the own query: a digit class; in mbginv and miniinv a colour; in mone 0"),
+    "label": Field("i1", (), 0, CLASSES - 1, "its answer: a colour; in mbginv, miniinv and mone a digit class"),
     "scale": Field("f4", (), 0, MAX_SCALE, "scale of the queried digit"),
 }
 

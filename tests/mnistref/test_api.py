@@ -4,6 +4,7 @@ import inspect
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ import mnistref
 from bench.config import PRESETS
 from mnistref.common.errors import UsageProblemError
 from mnistref.dataset import read_manifest
-from mnistref.variants import FIRST_STEPS, VARIANTS
+from mnistref.variants import FIRST_STEPS, FIRST_STEPS_SIZES, VARIANTS
 
 SIZES = {"train": 6, "val": 3, "test": 4}
 
@@ -81,3 +82,29 @@ def test_a_folder_with_the_name_of_a_variant_needs_a_path(make, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     os.symlink(make("miniinv"), "mini")
     assert mnistref.load("./mini").variant.name == "miniinv"
+
+
+def test_numbers_of_numpy_are_those_of_python(root):
+    options = {"digits": "mnist5k", "workers": 1}
+    folder = mnistref.generate("mini", root, **options, seed=11, **SIZES, scales=(0.5, 0.75), digits_per_image=(2, 3))
+    same = {name: np.int64(size) for name, size in SIZES.items()} | {"canvas": np.int64(48), "workers": np.int64(1)}
+    laws = {"scales": np.array([0.5, 0.75]), "digits_per_image": np.array([2, 3])}
+    assert mnistref.generate("mini", root, **{**options, **same}, seed=np.int64(11), **laws) == folder
+    laws = {"scales": (np.float64(0.5), np.float64(0.75)), "digits_per_image": (np.int64(2), 3)}
+    assert mnistref.generate("mini", root, **options, seed=11, **SIZES, **laws) == folder
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": 1.0}, {"seed": True}, {"train": 5.0}, {"test": True}, {"workers": 0}, {"canvas": 48.0}]
+)
+def test_other_numbers_are_refused_before_anything_is_written(options, tmp_path):
+    with pytest.raises(UsageProblemError, match=r"give a whole number|give 1 or more"):
+        mnistref.generate("mini", tmp_path / "root", digits="mnist5k", **options)
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_size_of_none_is_the_default_of_load(monkeypatch):
+    calls = []
+    monkeypatch.setattr("mnistref.api.generate", lambda *a, **k: calls.append(k) or Path("nowhere"))
+    mnistref.api.find_data_set("mini", val=None, test=7)
+    assert calls == [{"digits": "mnist5k", **FIRST_STEPS_SIZES, "test": 7}]

@@ -1,5 +1,7 @@
 """The registry of variants."""
 
+from dataclasses import replace
+
 import pytest
 
 from mnistref.common.errors import UsageProblemError
@@ -43,3 +45,19 @@ def test_a_variant_with_its_own_ranges_is_the_variant(name):
 def test_impossible_laws_are_refused_in_python(variant, changes, message):
     with pytest.raises(UsageProblemError, match=message):
         change_law(VARIANTS[variant], **changes)
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "message"),
+    [
+        ("mdist", {"scales": (0.2, 3.0)}, "scale 0.2: distractors are smaller than a pixel"),
+        ("mone", {"scales": (0.0357142857142858, 1.0)}, "digits are smaller than a pixel"),
+        ("mini", {"scales": (1.0, 3.57142857), "canvas": 99}, "a digit at scale 3.57143 has 100 px"),
+    ],
+)
+def test_laws_are_checked_with_the_scales_that_are_drawn(variant, changes, message):
+    with pytest.raises(UsageProblemError, match=message):
+        change_law(VARIANTS[variant], **changes)
+    law = VARIANTS[variant]
+    with pytest.raises(UsageProblemError, match=r"smaller than a pixel|canvas is 99, must be 100 or more"):
+        replace(law, **changes)

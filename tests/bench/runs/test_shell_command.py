@@ -85,6 +85,8 @@ def test_user_folders_are_placeholders_in_the_command():
 
 def test_command_repeats_the_option_for_unusual_digits():
     assert "--any-digits" not in build_command(CONFIG, REQUEST, [0])
+    flags = {"skip_bad": True, "keep_copies": True}
+    assert " --pool disjoint --skip-bad --keep-copies --root " in build_command(CONFIG, {**REQUEST, **flags}, [0])
     assert " --pool disjoint --any-digits --root " in build_command(CONFIG, {**REQUEST, "any_digits": True}, [0])
 
 

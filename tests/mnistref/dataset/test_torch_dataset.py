@@ -253,5 +253,12 @@ def test_selected_questions_are_a_data_set(make):
         assert some[position]["query"] == data[number]["query"]
         assert torch.equal(some[position]["box"], data[number]["box"])
     assert len(data.select([])) == 0
+    mask = np.arange(len(data)) % 3 == 0
+    for given in (mask, mask.tolist()):
+        assert data.select(given).triples.image.tolist() == data.triples.image[::3].tolist()
+    with pytest.raises(IndexError, match=f"a mask of 2 values for {len(data)} questions"):
+        data.select([True, False])
+    with pytest.raises(TypeError, match="an index of type bool"):
+        data[True]
     with pytest.raises(IndexError):
         data.select([len(data)])

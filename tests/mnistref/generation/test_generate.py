@@ -4,19 +4,23 @@ import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnistref.common.atomic_files import PARTIAL
 from mnistref.common.errors import DataProblemError, MismatchProblemError, UsageProblemError
 from mnistref.dataset import read_split
-from mnistref.generation.generate import generate
+from mnistref.generation.generate import Request, generate, plan, request_of
 from mnistref.inspection.verify import verify
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
+from mnistref.storage.source import SourceChoices
 from mnistref.variants import VARIANTS
 from tests.helpers import digests
 
@@ -187,7 +191,7 @@ def test_bad_photo_leaves_no_partial_files(request_for, photo_folder, tmp_path):
         generate(request_for(backgrounds=str(folder)))
     root = request_for().root
     assert not (root / "datasets").exists()
-    assert {p.name for p in (root / "raw").iterdir()} == {".lock", "looks.npz"}
+    assert not (root / "raw").exists()
 
 
 def test_generate_leaves_the_global_random_state_unchanged(request_for):
@@ -197,3 +201,33 @@ def test_generate_leaves_the_global_random_state_unchanged(request_for):
     generate(request_for("mbg", seed=77))
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_choices_about_photos_are_recorded_and_repeated(root, photo_folder, tmp_path):
+    """With a smaller copy of a photo, and a file that is none, a data set is generated again by its own request."""
+    folder = shutil.copytree(photo_folder, tmp_path / "photos")
+    first = sorted(path for path in folder.rglob("*") if path.is_file())[0]
+    with Image.open(first) as photo:
+        photo.convert("RGB").resize((photo.width // 2, photo.height // 2)).save(folder / "small.png")
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    sizes = {"train": 3, "val": 2, "test": 2}
+    request = Request("mbg", root, 5, sizes, "mnist5k", str(folder), skip_bad=True, keep_copies=True)
+    manifest = read_manifest(generate(request, workers=1))
+    assert manifest.choices == SourceChoices(skip_bad=True, keep_copies=True)
+    record = request_of(manifest)
+    assert (record["skip_bad"], record["keep_copies"]) == (True, True)
+    again = Request(**{**record, "digits": "mnist5k", "backgrounds": str(folder)}, root=root)
+    assert plan(again).spec.folder_name == manifest.folder_name
+    assert plan(replace(again, keep_copies=False)).spec.folder_name != manifest.folder_name
+
+
+def test_space_is_that_of_the_disk_of_the_data_set(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: asked.append(Path(place)) or SimpleNamespace(free=10_000))
+    elsewhere = tmp_path / "disk"
+    elsewhere.mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "datasets").symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"\(1 MB needed, 0 MB free\)"):
+        generate(Request("mini", tmp_path / "root", 0, {"train": 50, "val": 30, "test": 30}, "mnist5k"), workers=1)
+    assert asked == [tmp_path / "root" / "datasets"]

@@ -11,7 +11,6 @@ from mnistref.dataset import read_split, read_triples
 from mnistref.generation import online as module
 from mnistref.generation.generate import Request, generate
 from mnistref.generation.online import QUESTION_FIELDS, open_online_generator
-from mnistref.sources import digits as digit_sources
 from mnistref.sources.idx_files import read_idx
 from mnistref.storage.manifest import read_manifest
 from mnistref.storage.schema import FIELDS
@@ -114,7 +113,6 @@ def test_changed_digit_files_are_refused_online(tmp_path, idx_folder):
     images = read_idx(source, "train-images-idx3-ubyte").copy()
     images[3] = 255 - images[3]
     write_idx(source / "train-images-idx3-ubyte", images)
-    digit_sources.load_digits.cache_clear()  # as in a new process
     with pytest.raises(DataProblemError, match=r"not the digits .* SHA-256 differs"):
         open_online_generator(folder, tmp_path / "raw", str(source))
 

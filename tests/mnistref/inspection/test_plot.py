@@ -44,6 +44,11 @@ def test_law_plot_heading_names_the_data_set_and_the_note(folder):
     heading = plot._figure(statistics(folder), manifest).get_suptitle()
     for word in (manifest.folder_name, "test", manifest.variant.note):
         assert word in heading
+    long = replace(manifest, variant=replace(manifest.variant, note="changed: " + "digits per image 1–9, " * 20))
+    figure = plot._figure(statistics(folder), long)
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert 0 < box.x0 < box.x1 < figure.bbox.width
 
 
 def test_law_plot_marks_a_broken_law(folder):

@@ -1,13 +1,14 @@
 """The photo bank: scaled photos, and repair of damaged files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mnistref.common.errors import DataProblemError
-from mnistref.sources.bank import open_bank, prepare_bank
+from mnistref.sources.bank import find_bank, open_bank, prepare_bank
 from mnistref.sources.decode import read_photo
 from mnistref.sources.photos import list_photos
 
@@ -29,6 +30,15 @@ def test_photo_bank_holds_scaled_photos(canvas, photo_folder, tmp_path):
         pixels = bank.pixels[bank.offset[view] :][: height * width * 3].reshape(height, width, 3)
         expected = source.resize((width, height), Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(pixels, np.asarray(expected))
+
+
+def test_a_photo_that_changed_after_it_was_listed_is_refused(photo_folder, tmp_path):
+    folder = shutil.copytree(photo_folder, tmp_path / "photos")
+    photos = list_photos(str(folder), tmp_path)
+    Image.new("RGB", (90, 80), "red").save(photos.paths[2], format="PNG")
+    with pytest.raises(DataProblemError, match="the photo changed while the data set was generated; run again"):
+        prepare_bank(photos, 48, tmp_path)
+    assert find_bank(photos, 48, tmp_path) is None
 
 
 def test_damaged_photo_bank_is_rebuilt(photo_folder, tmp_path):

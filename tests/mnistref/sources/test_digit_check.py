@@ -17,7 +17,7 @@ from mnistref.generation.generate import Request, generate, plan, request_of
 from mnistref.generation.online import open_online_generator
 from mnistref.inspection.verify import verify
 from mnistref.sources.digit_check import _likeness, check_digit_images, class_means
-from mnistref.sources.digits import Digits, load_digits
+from mnistref.sources.digits import Digits, load_unchanged
 from mnistref.sources.idx_files import read_idx
 from mnistref.storage.manifest import read_manifest
 from tests.bench.bench_command import bench
@@ -210,7 +210,7 @@ def test_digit_check_covers_training_and_test_files(idx_folder, tmp_path):
     shutil.copytree(idx_folder, tmp_path / "own")
     labels = read_idx(idx_folder, "t10k-labels-idx1-ubyte")
     write_idx(tmp_path / "own" / "t10k-labels-idx1-ubyte", (labels + 3) % 10)
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     with pytest.raises(DataProblemError, match="the labels do not fit the test digits"):
         plan(Request("mini", tmp_path, 0, SIZES, str(tmp_path / "own")))
 
@@ -221,7 +221,7 @@ def inverted(idx_folder, tmp_path) -> Path:
     shutil.copytree(idx_folder, folder)
     for part in ("train", "t10k"):
         write_idx(folder / f"{part}-images-idx3-ubyte", 255 - read_idx(idx_folder, f"{part}-images-idx3-ubyte"))
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     return folder
 
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from mnistref.common.errors import DataProblemError, UsageProblemError
-from mnistref.sources.digits import load_digits
+from mnistref.sources.digits import load_digits, load_unchanged, require_digit_source
 from mnistref.sources.idx_files import read_idx
-from mnistref.sources.photos import list_photos
+from mnistref.sources.photos import list_photos, require_photo_source
 from mnistref.spec import SPLITS
 from tests.conftest import write_idx
 
 
 @pytest.fixture(autouse=True)
 def _fresh_cache():
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     yield
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
 
 
 def test_mnist5k_is_split_by_class(digits):
@@ -36,7 +36,7 @@ def test_mnist5k_is_cached_and_its_checksum_checked(tmp_path, digits):
     kept = raw / "mnist5k.npz"
     with np.load(kept) as arrays:
         np.savez_compressed(kept, images=arrays["images"][::-1], labels=arrays["labels"])
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     with pytest.raises(DataProblemError, match="delete it and run again"):
         load_digits("mnist5k", raw)
     kept.write_bytes(b"no zip")
@@ -54,6 +54,23 @@ def test_gzipped_idx_folder_is_the_same_source(idx_folder, tmp_path):
     for file in idx_folder.iterdir():
         (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
     assert load_digits(str(tmp_path), tmp_path).sha256 == load_digits(str(idx_folder), tmp_path).sha256
+
+
+def test_digits_are_read_again_after_their_files_change(idx_folder, tmp_path):
+    folder = copied(idx_folder, tmp_path)
+    before = load_digits(str(folder), tmp_path)
+    assert load_digits(str(folder), tmp_path) is before
+    labels = read_idx(folder, "t10k-labels-idx1-ubyte")
+    write_idx(folder / "t10k-labels-idx1-ubyte", labels[::-1].copy())
+    after = load_digits(str(folder), tmp_path)
+    assert after.labels[-len(labels) :].tolist() == labels[::-1].tolist()
+    assert after.sha256 != before.sha256
+
+
+@pytest.mark.parametrize("require", [require_digit_source, require_photo_source])
+def test_an_empty_source_is_not_the_working_directory(require):
+    with pytest.raises(UsageProblemError, match=r"no .* source ''"):
+        require("")
 
 
 def copied(idx_folder, tmp_path):

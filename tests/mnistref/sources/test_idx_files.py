@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mnistref.common.errors import DataProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources.digit_copies import unshared_images
-from mnistref.sources.digits import load_digits
+from mnistref.sources.digits import load_digits, load_unchanged
 from mnistref.sources.idx_files import FILES, is_complete, read_idx
 
 LABELS = (np.arange(60) % 10).astype(np.uint8)
@@ -30,9 +30,9 @@ ARRAYS = dict(zip(FILES, (IMAGES, LABELS, OTHERS, LABELS), strict=True))
 
 @pytest.fixture(autouse=True)
 def _fresh_cache():
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     yield
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
 
 
 def idx(array: np.ndarray, kind: int = 8) -> bytes:
@@ -119,7 +119,7 @@ def test_mnist_checksums_apply_to_the_unpacked_files(form, tmp_path, monkeypatch
         return
     assert is_complete(kept)
     assert len(load_digits("mnist", tmp_path).labels) == 120
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     write(kept, WRAPPED[form], {FILES[0]: OTHERS})
     with pytest.raises(DataProblemError, match=r"not the original file \(its SHA-256 differs\); delete it"):
         load_digits("mnist", tmp_path)

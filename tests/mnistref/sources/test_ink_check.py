@@ -10,7 +10,6 @@ from PIL import Image
 
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, plan
-from mnistref.sources.digits import load_digits
 from mnistref.sources.idx_files import read_idx
 from mnistref.sources.ink_check import check_ink, count_ink, stray_ink
 from tests.conftest import write_idx
@@ -178,7 +177,6 @@ def test_any_digits_accepts_failed_ink_and_records_it(idx_folder, tmp_path):
     images = read_idx(idx_folder, "train-images-idx3-ubyte").copy()
     images[::2] = 255 - images[::2]
     write_idx(folder / "train-images-idx3-ubyte", images)
-    load_digits.cache_clear()
     with pytest.raises(DataProblemError, match=r"own: 300 of 600 training digits, .*; `mnistref generate … --any-dig"):
         plan(Request("mini", tmp_path, 0, SIZES, str(folder)))
     spec = plan(Request("mini", tmp_path, 0, SIZES, str(folder), any_digits=True)).spec

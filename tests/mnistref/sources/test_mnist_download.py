@@ -9,16 +9,16 @@ import pytest
 from mnistref.common.errors import DataProblemError
 from mnistref.sources import digits as digit_source
 from mnistref.sources import mnist_download
-from mnistref.sources.digits import load_digits
+from mnistref.sources.digits import load_digits, load_unchanged
 from mnistref.sources.idx_files import read_idx
 from mnistref.sources.mnist_download import MNIST_SHA256
 
 
 @pytest.fixture(autouse=True)
 def _fresh_cache():
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
     yield
-    load_digits.cache_clear()
+    load_unchanged.cache_clear()
 
 
 def test_cached_mnist_with_a_wrong_checksum_is_refused(idx_folder, tmp_path):

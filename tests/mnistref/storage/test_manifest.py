@@ -12,7 +12,6 @@ from mnistref.storage.manifest import (
     MANIFEST,
     PAGES,
     SUMS,
-    Source,
     checksums_text,
     expected_checksums,
     read_manifest,
@@ -46,13 +45,6 @@ def test_shard_names_cover_all_images_once(images, last):
 
 def test_a_split_without_images_has_no_shards():
     assert shard_names("val", 0) == []
-
-
-def test_origin_of_a_source_is_its_kind_or_else_its_name():
-    known, former = Source("mine", "0" * 64, 9, "folder"), Source("mnist", "0" * 64, 9)
-    assert (known.origin, former.origin) == ("folder", "mnist")
-    assert known.as_dict() == {"name": "mine", "sha256": "0" * 64, "count": 9, "kind": "folder"}
-    assert "kind" not in former.as_dict()
 
 
 def test_checksums_are_sorted_by_name_as_sha256sum_reads_them():

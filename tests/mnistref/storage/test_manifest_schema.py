@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mnistref.spec import LawRecord, SpecRecord
+from mnistref.spec_records import LawRecord, SpecRecord
 from mnistref.storage.dataset_record import DatasetRecord, PhotoRecord, SourceRecord, SplitRecord
 from mnistref.storage.manifest_schema import DATASET, LAW, SHA256, SHARD, Nullable, Rule, one_of, require_schema
 from mnistref.storage.shards import ShardRecord
