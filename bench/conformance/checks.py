@@ -28,7 +28,7 @@ from bench.conformance.probe import (
     run_module,
 )
 from bench.conformance.rehearsal import rehearse
-from bench.conformance.slot_checks import ESSENTIAL_CHECKS, QUICK_CHECKS, checks_in
+from bench.conformance.slot_checks import QUICK_CHECKS, checks_in, essential_checks
 from bench.kernels.diagonal_lstm import VARIABLE
 from bench.model import SlotNetwork, build
 from bench.networks import get_network, resolve
@@ -81,7 +81,7 @@ def describe_verdict(findings: Sequence[Finding], with_names: bool = True) -> st
     more = f", {untested} not tested" * bool(untested)
     if not failed:
         return f"fit: {len(done)} of {len(done)} checks{more}"
-    if len(done) <= 1 + len(ESSENTIAL_CHECKS) and not done[-1].ok:
+    if len(done) <= 1 + len(essential_checks()) and not done[-1].ok:
         more = ", the others omitted"
     names = f": {'; '.join(failed)}" * with_names
     return f"not fit: {len(failed)} of {len(done)} checks failed{more}{names}"
@@ -148,7 +148,7 @@ def require_buildable(
     with torch.random.fork_rng(devices=[]), _use_one_cpu_thread():
         for name, mechanism in zip(names, mechanisms, strict=True):
             if not mechanism.shipped:
-                _require_quick_checks(name, mechanism)
+                _require_quick_checks(name, mechanism, variant.canvas)
         # the recorded names, because a relative path may be invalid after a check has changed the working directory
         full_name = ",".join(mechanism.full_name for mechanism in mechanisms)
         resolved = resolve(full_name, width, architecture, (variant.canvas, variant.canvas))
@@ -183,9 +183,9 @@ def build_checked(network: NetworkSpec, variant: VariantSpec, seed: int = 0) -> 
     return model
 
 
-def _require_quick_checks(name: str, mechanism: Mechanism) -> None:
+def _require_quick_checks(name: str, mechanism: Mechanism, canvas: int) -> None:
     build_module(mechanism)
-    for description, check_function in (*ESSENTIAL_CHECKS, *QUICK_CHECKS):
+    for description, check_function in (*essential_checks(canvas), *QUICK_CHECKS):
         finding = _run_check(description, partial(check_function, mechanism))
         if finding.ok is False:
             raise RunProblemError(
@@ -212,10 +212,10 @@ def _check_all(mechanism: Mechanism, architecture: str) -> Iterator[Finding]:
     yield first
     if not first.ok:
         return
-    for description, check_function in ESSENTIAL_CHECKS:
+    for description, check_function in essential_checks():
         finding = _run_check(description, partial(check_function, mechanism))
         yield finding
-        if not finding.ok:
+        if finding.ok is False:
             return
     for description, check_function in checks_in(architecture):
         yield _run_check(description, partial(check_function, mechanism))

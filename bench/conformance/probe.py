@@ -42,13 +42,14 @@ def build_slot(mechanism: Mechanism) -> nn.Module:
     return module if isinstance(module, Readout) else Gate(module, DEFAULT_WIDTH)
 
 
-def slot_sizes(last: bool = False) -> list[tuple[int, int]]:
-    """Return the heights and widths of the features in the slots of the networks for all variants, in ascending order.
+def slot_sizes(last: bool = False, canvas: int | None = None) -> list[tuple[int, int]]:
+    """Return the heights and widths of the features in the slots of the networks, in ascending order.
 
     Args:
         last: whether to return only those of the last slot.
+        canvas: side of the images; None for those of all variants.
     """
-    canvases = {variant.canvas for variant in VARIANTS.values()}
+    canvases = {variant.canvas for variant in VARIANTS.values()} if canvas is None else {canvas}
     sides = {
         canvas >> k
         for canvas in canvases

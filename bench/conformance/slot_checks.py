@@ -3,19 +3,19 @@
 They raise `UntestedError` if the check cannot be done.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from bench.attention.base import Changed, Gate, Readout, Scored
+from bench.attention.base import Gate, Readout
 from bench.attention.mechanism import Mechanism
 from bench.attention.network import ATTRIBUTE, NetworkSpec
 from bench.attention.plugins import imported_anew
 from bench.attention.user_code import describe_error, locate_function
-from bench.config import DEFAULT_WIDTH
 from bench.conformance.probe import (
     ModuleOutput,
     UnfitError,
@@ -28,7 +28,6 @@ from bench.conformance.probe import (
     make_inputs,
     name_outputs,
     run_module,
-    slot_sizes,
 )
 from bench.conformance.rehearsal import (
     SMALL_VARIANTS,
@@ -38,61 +37,17 @@ from bench.conformance.rehearsal import (
     rehearse_batches,
     rehearse_resuming,
 )
+from bench.conformance.shape_checks import SIZES, require_shapes
 from bench.model import create_model
 from bench.networks import get_network, resolve
 from mnistref.spec import VariantSpec
 
 NARROWER = 8
 """By which factor networks other than the default are narrower in checks."""
-SIZES = ((25, 25), (7, 13), (1, 9), (1, 1))
-"""Heights and widths of features, including odd ones."""
+_OTHER_DEVICE = re.compile("on the expected device meta|tensors to be on the same device", re.IGNORECASE)
+"""What PyTorch says of a tensor on another device than the module."""
 
 Check: TypeAlias = Callable[[Mechanism], None]
-
-
-def _require_shapes(mechanism: Mechanism) -> None:
-    """Raise UnfitError unless all outputs have the shapes and types of a slot, in evaluation and in training."""
-    try:
-        _require_all_shapes(mechanism)
-    except UnfitError as error:
-        where = locate_function(mechanism.cls.forward)
-        raise UnfitError(f"{error}{f'; forward is in {where}' * bool(where)}") from None
-
-
-def _require_all_shapes(mechanism: Mechanism) -> None:
-    sizes = (*SIZES, *slot_sizes(last=isinstance(build_module(mechanism), Readout)))
-    cases = [(False, batch, size) for size in sizes for batch in (1, 2)]
-    cases += [(True, 2, size) for size in sizes]
-    for training, batch, (height, width) in cases:
-        module = build_module(mechanism).train(training)
-        x, query = make_inputs(height, width, batch)
-        out = module(adapt_features(module, x), query)
-        case = f"for features {tuple(x.shape)}{' in training' * training}"
-        if isinstance(module, Readout):
-            _require_shape(
-                out.vectors.shape[::2], (batch, DEFAULT_WIDTH * module.levels), f"vectors {case} (first and last size)"
-            )
-            _require_type(out.vectors, x, f"vectors {case}")
-            continue
-        features, score = (out.features, out[1]) if isinstance(out, Scored | Changed) else (x, out)
-        if not isinstance(features, Tensor) or not isinstance(score, Tensor | None):
-            raise UnfitError(f"returns {type(out).__name__} {case}; expected a score map, Scored or Changed")
-        _require_shape(features.shape, x.shape, f"features {case}")
-        _require_type(features, x, f"features {case}")
-        if score is not None:
-            _require_shape(score.shape, (batch, 1, height, width), f"a map {case}, one number per position")
-        if score is not None and not isinstance(out, Changed):
-            _require_type(score, x, f"a score {case}")
-
-
-def _require_shape(shape: Sequence[int], expected: Sequence[int], label: str) -> None:
-    if tuple(shape) != tuple(expected):
-        raise UnfitError(f"returns shape {tuple(shape)}, expected {tuple(expected)}: {label}")
-
-
-def _require_type(value: Tensor, x: Tensor, label: str) -> None:
-    if value.dtype != x.dtype:
-        raise UnfitError(f"returns {value.dtype}, expected {x.dtype}, the type of the features: {label}")
 
 
 def _require_ranges(mechanism: Mechanism) -> None:
@@ -150,19 +105,28 @@ def _require_gradients(mechanism: Mechanism) -> None:
 def _require_precision(mechanism: Mechanism) -> None:
     module = build_slot(mechanism).double().eval()
     x, query = make_inputs(5, 6)
+    advice = "is there a tensor that is neither parameter nor buffer, nor made with dtype=x.dtype, device=x.device?"
     try:
         run_module(module, x.double(), query.double())
     except RuntimeError as error:
-        why = describe_error(error)
-        raise UnfitError(
-            f"fails in double precision ({why}); is there a tensor that is neither parameter nor buffer?"
-        ) from error
+        raise UnfitError(f"fails in double precision ({describe_error(error)}); {advice}") from error
+    try:
+        run_module(build_slot(mechanism).to("meta").eval(), x.to("meta"), query.to("meta"))
+    except Exception as error:  # a function may have no form for tensors without values, which says nothing
+        if _OTHER_DEVICE.search(str(error)):
+            raise UnfitError(f"fails on another device than the CPU ({describe_error(error)}); {advice}") from error
 
 
 def _require_determinism(mechanism: Mechanism) -> None:
     module = build_slot(mechanism).eval()
     x, query = make_inputs(6, 5)
-    first, again = run_module(module, x, query), run_module(module, x, query)
+    first = run_module(module, x, query)
+    for name, given, kept in zip(("features", "query"), (x, query), make_inputs(6, 5), strict=True):
+        if not torch.equal(given, kept):
+            raise UnfitError(
+                f"changes its input in place, the {name}; work on a copy, such as x * 2 instead of x.mul_(2)"
+            )
+    again = run_module(module, x, query)
     for name, value in first.items():
         if not torch.equal(value, again[name]):
             raise UnfitError(
@@ -273,11 +237,6 @@ def _require_complete_state(mechanism: Mechanism, architecture: str = ATTRIBUTE)
             )
 
 
-ESSENTIAL_CHECKS: tuple[tuple[str, Check], ...] = (
-    ("returns the shapes of a slot", _require_shapes),
-    ("returns finite values, and maps in 0 … 1", _require_ranges),
-)
-"""Checks without which the result of no other check is meaningful, with their descriptions."""
 _QUICK_MODULE_CHECKS: tuple[tuple[str, Check], ...] = (
     ("gives the same output with the same seed", _require_determinism),
     ("gives an output that does not depend on the other images in the batch", _require_independence),
@@ -294,8 +253,20 @@ QUICK_CHECKS: tuple[tuple[str, Check], ...] = (
 """Checks that are done before each run, with their descriptions."""
 
 
+def essential_checks(canvas: int | None = None) -> tuple[tuple[str, Check], ...]:
+    """Return the checks without which the result of no other check is meaningful, with their descriptions.
+
+    Args:
+        canvas: side of the images; None for the images of all variants.
+    """
+    return (
+        ("returns the shapes of a slot", partial(require_shapes, canvas=canvas)),
+        ("returns finite values, and maps in 0 … 1", _require_ranges),
+    )
+
+
 def checks_in(architecture: str) -> tuple[tuple[str, Check], ...]:
-    """Return the checks of `bench check` other than `ESSENTIAL_CHECKS`, with their descriptions.
+    """Return the checks of `bench check` other than `essential_checks`, with their descriptions.
 
     Args:
         architecture: the network of the checks that train a network. Networks other than the default are narrow, and
@@ -304,7 +275,7 @@ def checks_in(architecture: str) -> tuple[tuple[str, Check], ...]:
     variants = distinct_variants() if architecture == ATTRIBUTE else SMALL_VARIANTS
     return (
         ("has a gradient for every parameter and the features", _require_gradients),
-        ("can be converted to another precision", _require_precision),
+        ("can be converted to another precision and device", _require_precision),
         *_QUICK_MODULE_CHECKS,
         ("works under autocast to bfloat16", _require_autocast),
         ("has only tensors in its state_dict", _require_state_types),

@@ -125,7 +125,7 @@ def load_training(
 ) -> Split | OnlineImages:
     """Return the data that a run is trained on. Close it after the training."""
     fades, shared = config.recipe.fade > 0, config.recipe.questions != "one"
-    queries = _queries_in_training(config.queries, config.recipe)
+    queries = queries_in_training(config.queries, config.recipe)
     if not config.online:
         return load_split(folder, SPLIT, queries=queries, device=device, masks=fades, stream=data_options.stream)
     if not is_generated(folder):
@@ -153,7 +153,7 @@ def require_enough_for_batch(folder: Path, queries: str, batch: int | None, reci
     """
     if batch is None:
         return
-    image = read_triples(folder, SPLIT, _queries_in_training(queries, recipe)).image
+    image = read_triples(folder, SPLIT, queries_in_training(queries, recipe)).image
     available, units = (len(image), "question") if recipe.questions == "one" else (len(np.unique(image)), "image")
     if batch > available:
         advice = f"give {available} or fewer"
@@ -164,6 +164,6 @@ def require_enough_for_batch(folder: Path, queries: str, batch: int | None, reci
         )
 
 
-def _queries_in_training(queries: str, recipe: Recipe) -> str:
+def queries_in_training(queries: str, recipe: Recipe) -> str:
     """Return which questions a step draws from: all questions about an image, unless the user chose others."""
     return "all" if recipe.questions != "one" and queries == "one" else queries

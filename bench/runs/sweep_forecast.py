@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench.attention import NetworkSpec
@@ -13,6 +14,7 @@ from bench.common.number_format import describe_duration
 from bench.compute import ComputeConfig
 from bench.config import Recipe, RunConfig
 from bench.conformance.isolation import ProbeProcess
+from bench.data.online import queries_in_training
 from bench.data.sets import read_manifest, read_triples
 from bench.networks import network_of
 from bench.profiling.forecast import estimate_step_seconds
@@ -110,8 +112,8 @@ def _estimate_by_name(
 def _steps(task: Task) -> int:
     """Return the number of training steps of a run, at most."""
     recipe = task.config.recipe
-    images, questions = _count_training(task.data)
-    units = questions if recipe.questions == "one" and task.config.queries == "all" else images
+    images, questions = _count_training(task.data, queries_in_training(task.config.queries, recipe))
+    units = questions if recipe.questions == "one" else images
     return recipe.epochs * max(1, units // recipe.batch)
 
 
@@ -120,11 +122,12 @@ def _questions_in_step(task: Task) -> int:
     asked = task.config.recipe.questions
     if isinstance(asked, int):
         return asked
-    images, questions = _count_training(task.data)
+    images, questions = _count_training(task.data, queries_in_training(task.config.queries, task.config.recipe))
     return max(1, round(questions / images)) if asked == "all" else 1
 
 
 @cache
-def _count_training(data: Path) -> tuple[int, int]:
-    """Return the number of training images of a data set, and of all questions about them."""
-    return read_manifest(data).images("train"), len(read_triples(data, "train", "all").image)
+def _count_training(data: Path, queries: str) -> tuple[int, int]:
+    """Return the number of training images with such questions, see `UNITS`, and the number of these questions."""
+    image = read_triples(data, "train", queries).image
+    return len(np.unique(image)), len(image)

@@ -158,6 +158,18 @@ def compute_logits(model: nn.Module, images: Tensor, query: Tensor, image_index:
     return logits
 
 
+def require_same_storage(before: Iterable[Tensor], after: Iterable[Tensor]) -> None:
+    """Raise RuntimeError unless the state of a function is in the same memory after a call as before.
+
+    A CUDA graph reads and writes the memory of its capture. It would not see a buffer that a module assigns anew.
+    """
+    if [tensor.data_ptr() for tensor in before] != [tensor.data_ptr() for tensor in after]:
+        raise RuntimeError(
+            "the step cannot be recorded as a CUDA graph; use --capture eager (a module replaces a buffer, such as "
+            "self.mean = …; self.mean.copy_(…) changes it in place)"
+        )
+
+
 class CapturedFunction(Generic[Output]):
     """A function of CUDA tensors. Its first call is captured as a CUDA graph; later calls replay the graph.
 
@@ -215,6 +227,7 @@ class CapturedFunction(Generic[Output]):
                 raise RuntimeError(
                     f"the step cannot be recorded as a CUDA graph; use --capture eager ({why})"
                 ) from error
+        require_same_storage([tensor for tensor, _ in saved], self._state())
         with torch.no_grad():
             for tensor, value in saved:
                 tensor.copy_(value)

@@ -201,6 +201,9 @@ class Trainer:
                 current.device_seconds += clock() - since
                 on_step()
                 since = clock()
+        if self.computing.device.type == "cuda":  # the last steps are still in the queue
+            torch.cuda.synchronize(self.computing.device)
+            current.device_seconds += clock() - since
         state = self.model.state_dict()
         is_finite = all(state[name].isfinite().all() for name in state.keys() - self._nonfinite_buffers)
         if current.sums[2] or not is_finite:

@@ -32,6 +32,7 @@ from typing import Any, NoReturn
 
 from bench.recipes import RECIPES
 from mnistref.common.atomic_files import write_whole
+from mnistref.variants import VARIANTS
 from tests.perf import grid_plan
 from tests.perf.grid_commands import LOOK, OverError
 from tests.perf.grid_options import parsed
@@ -39,6 +40,8 @@ from tests.perf.grid_plan import RUNS, Stage
 from tests.perf.grid_sweeps import RUNS_FAILED, Sweeps, run
 from tests.perf.places import SESSION, driver_has_gpu, make_folder, refuse
 
+ALL = "all"
+"""The value of --questions for as many questions as each image has."""
 CHOSEN = "chosen.json"
 GRAPH = "cannot be recorded as a CUDA graph"
 """Part of the error of a run whose steps cannot be recorded, see `bench.training.step.CapturedFunction`."""
@@ -136,6 +139,8 @@ class Grid(Sweeps):
             The times, and the mechanisms that cannot be recorded as a CUDA graph.
         """
         until = self.passed + max(PROBE, PROBE_SHARE * self.asked.seconds)
+        if self.asked.questions == ALL:
+            return self.each_probed(names, "eager", until), []
         times = self.each_probed(names, "graph", until)
         refused = [name for name in names if name not in times]
         return times | self.each_probed(refused, "eager", until), refused
@@ -152,7 +157,8 @@ class Grid(Sweeps):
     def probe(self, names: list[str], capture: str, until: float) -> tuple[grid_plan.Times, list[str]]:
         """Return the times that one process measured before it ended, and the mechanisms that failed."""
         options = ["--device", self.asked.device, "--batch", str(self.asked.batch), "--capture", capture]
-        options += ["--questions", str(self.asked.questions), "--variant", self.asked.probe]
+        asked = self.asked.questions if self.asked.questions != ALL else sum(VARIANTS[self.asked.probe].digits) // 2
+        options += ["--questions", str(asked), "--variant", self.asked.probe]
         process = self.start([*self.asked.prober, ",".join(names), *options])
         code = self.waited(process, until)
         assert process.stdout is not None
@@ -164,10 +170,16 @@ class Grid(Sweeps):
         return {row["network"]: {key: row[key] for key in keys} for row in rows if "failed" not in row}, list(failed)
 
     def train(self, seed: int, stage: Stage) -> None:
-        """Train the runs of a stage up to this seed: first those with CUDA graphs, then the others."""
+        """Train the runs of a stage up to this seed: first those with CUDA graphs, then the others.
+
+        Steps with all questions have different numbers of questions, so they cannot be recorded.
+        """
         recorded = [attn for attn in stage.attns if attn not in self.chosen["eager"]]
         if not self.on_gpu:
             self.sweep(seed, stage, stage.attns)
+            return
+        if self.asked.questions == ALL:
+            self.sweep(seed, stage, stage.attns, "eager")
             return
         if recorded:
             self.sweep(seed, stage, recorded, "graph")

@@ -196,15 +196,15 @@ def test_every_run_has_random_weights_and_one_thread(fake_grid):
 
 @pytest.fixture
 def on_gpu(fake_grid, program, tmp_path):
-    """Return on_gpu(…), which returns exit code, sweeps of a stage and grid.json, with a driver that reports a GPU."""
+    """Return on_gpu(options …) → exit code, sweeps of a stage and grid.json, with a driver that reports a GPU."""
     driver = tmp_path / "bin" / "nvidia-smi"
     driver.parent.mkdir()
     driver.write_text("#!/bin/sh\n")
     driver.chmod(0o755)
     prober = f"{program} --probe-of"
 
-    def on_gpu(**environment) -> tuple[int, list[str], dict]:
-        options = ("--margin", "0.3", "--workers", "1", "--seeds", "1", "--stages", "1", "--prober", prober)
+    def on_gpu(*more: str, **environment) -> tuple[int, list[str], dict]:
+        options = ("--margin", "0.3", "--workers", "1", "--seeds", "1", "--stages", "1", "--prober", prober, *more)
         path = f"{driver.parent}:{os.environ['PATH']}"
         code, asked = fake_grid(60, options=options, PATH=path, **environment)
         return code, asked, json.loads((tmp_path / "grid" / "grid.json").read_text())
@@ -223,6 +223,13 @@ def test_probed_mechanisms_train_with_cuda_graphs(on_gpu):
     assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "graph"})
     assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
     assert f"--epochs {told['epochs']} " in asked[0]
+
+
+def test_steps_with_all_questions_are_not_recorded(on_gpu):
+    code, asked, told = on_gpu("--questions", "all", BROKEN_GRAPH="san pan pan-ctx arnn")
+    assert (code, captured(asked)) == (0, {"pan-ctx,san,pan,arnn": "eager"})
+    assert "--questions all" in asked[0]
+    assert (told["estimated"], told["probes"], told["eager"]) == ([], [], [])
 
 
 @pytest.mark.parametrize("how", ["arnn", "arnn!"])

@@ -38,6 +38,7 @@ def test_slots_have_the_sizes_of_all_stages_of_all_canvases():
     assert slot_sizes() == sorted(slot_sizes())
     assert {(50, 50), (25, 25), (12, 12), (24, 24), (3, 3)} <= {*slot_sizes()}
     assert {*slot_sizes(last=True)} < {*slot_sizes()}
+    assert slot_sizes(canvas=48) == [(3, 3), (6, 6), (12, 12), (24, 24)]
 
 
 @pytest.mark.parametrize("batch", [1, 11])

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from bench.conformance.checks import check_mechanism, describe_verdict
+from bench.conformance.checks import check_mechanism, describe_verdict, require_buildable
+from mnistref.variants import VARIANTS
 from tests.bench.attention.user_modules import BODY, write_module
 from tests.helpers import long_form
 
@@ -35,6 +36,9 @@ VIOLATIONS = [
         "differs between two calls with the same seed",
     ),
     ("", "return score - score.mean()", "when another image of the batch changes"),
+    ("", "return score + torch.linspace(-1, 1, x.shape[3], dtype=x.dtype)", "fails on another device than the CPU"),
+    ("", "x.mul_(2); return score", "changes its input in place, the features"),
+    ("", "query.zero_(); return score", "changes its input in place, the query"),
     ("", "return score * x.shape[0]", "between batches of 1 and 4 images"),
     (
         "",
@@ -93,6 +97,18 @@ def test_a_score_may_be_minus_infinity_at_some_positions(tmp_path):
     forward = "return torch.where(torch.arange(score.shape[3]) > 0, -torch.inf, score)"
     path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
     assert {f.description: f.ok for f in check_mechanism(f"{path}:Own")}["returns finite values, and maps in 0 … 1"]
+
+
+def test_a_size_for_which_there_is_too_little_memory_is_not_tested(tmp_path):
+    """Memory is short for features of more than 25 pixels, which a run on 48 pixels does not have."""
+    shortage = 'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")'
+    forward = f"if x.shape[2] > 25:\n            {shortage}\n        return score"
+    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
+    found = {finding.description: finding for finding in check_mechanism(f"{path}:Own")}
+    (untested,) = (finding for name, finding in found.items() if name.endswith("returns the shapes of a slot"))
+    assert (untested.ok, untested.reason) == (None, "there is too little memory for features (1, 32, 28, 28)")
+    assert found["resumes from a checkpoint without a difference"].ok
+    require_buildable(f"{path}:Own", VARIANTS["mini"])
 
 
 def test_check_reports_an_error_in_training_only(tmp_path):

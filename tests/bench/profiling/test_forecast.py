@@ -23,6 +23,11 @@ def test_estimated_time_of_a_step_is_proportional_to_its_images(monkeypatch):
         assert forecast.estimate_step_seconds(network, variant, recipe, CPU) == seconds
 
 
+def test_a_gpu_measures_the_whole_step():
+    recipe = replace(RECIPES["fast"], batch=32)
+    assert [forecast.images_in_measured_step(recipe, device) for device in ("cpu", "cuda")] == [4, 32]
+
+
 def test_forecast_restores_random_generator_and_threads():
     network, variant = resolve_network("pan", DEFAULT_WIDTH), get_variant("mini")
     torch.manual_seed(3)

@@ -131,14 +131,16 @@ def test_a_sweep_of_user_modules_alone_has_an_estimate(mini, tmp_path, monkeypat
     assert re.match(r"about \S+ \S+ of training for 2 runs, 1 at a time; the longest, mini-\w+ own.py:Own#", estimate)
 
 
-@pytest.mark.parametrize(("asked", "queries"), [("one", "one"), ("one", "all"), ("all", "one"), (3, "one")])
+@pytest.mark.parametrize(
+    ("asked", "queries"), [("one", "one"), ("one", "all"), ("all", "one"), (3, "one"), (3, "author")]
+)
 @pytest.mark.parametrize("variant", ["mini", "miniinv"])
 def test_steps_and_questions_are_counted_in_the_data(variant, asked, queries, make):
     """A question of miniinv is about a colour that one digit has, so that an image has fewer than digits."""
     folder = make(variant)
     settings = RunSettings(replace(RECIPES["fast"], questions=asked), queries, ComputeConfig(torch.device("cpu")))
     (task,) = SweepPlan([resolve_network("san", DEFAULT_WIDTH)], [folder], 1, settings).build_tasks()
-    split = load_split(folder, "train", "all", torch.device("cpu"))
+    split = load_split(folder, "train", "author" if queries == "author" else "all", torch.device("cpu"))
     images, questions = len(split.image.unique()), len(split)
     units = questions if (asked, queries) == ("one", "all") else images
     assert sweep_forecast._steps(task) == 3 * (units // 32)

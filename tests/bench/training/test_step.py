@@ -12,7 +12,7 @@ from bench.config import RECIPES
 from bench.model import create_model
 from bench.profiling.timing import random_batch
 from bench.recipes import OPTIMIZERS
-from bench.training.step import Step, build_optimizer, set_dropout
+from bench.training.step import Step, build_optimizer, require_same_storage, set_dropout
 from tests.bench.training.helpers import CPU, MINI, ON_CPU, SHORT, network
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -84,3 +84,14 @@ def test_every_optimiser_of_the_recipes_is_built_and_no_other():
     assert len({type(optimizer) for optimizer in kinds.values()}) == len(OPTIMIZERS)
     with pytest.raises(ValueError, match="no optimiser 'lion'"):
         build_optimizer(replace(RECIPES["fast"], optimizer="lion"), model)
+
+
+def test_a_state_that_is_replaced_cannot_be_recorded():
+    mean, other = torch.zeros(2), torch.zeros(2)
+    before = [mean]
+    mean.add_(1)
+    require_same_storage(before, [mean])
+    with pytest.raises(
+        RuntimeError, match=r"cannot be recorded as a CUDA graph; use --capture eager .*replaces a buffer"
+    ):
+        require_same_storage(before, [other])
