@@ -165,5 +165,7 @@ def _write_pages(dataset_plan: Plan, infos: list[ShardInfo]) -> None:
         kind = asked if asked in PHOTOS else "folder"  # even if it is named like a known source
         backgrounds = Source(dataset_plan.photos.name, dataset_plan.photos.sha256, len(dataset_plan.photos.paths), kind)
         photos = tuple(zip(dataset_plan.photos.names, dataset_plan.photos.sha256s, strict=True))
-    manifest = make_manifest(dataset_plan.spec, digits, backgrounds, photos, splits, dataset_plan.choices)
+    manifest = make_manifest(
+        dataset_plan.spec, digits, backgrounds, photos, splits=splits, choices=dataset_plan.choices
+    )
     write_manifest(dataset_plan.folder, manifest, pages(manifest))
