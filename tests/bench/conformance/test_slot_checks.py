@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from bench.conformance.checks import check_mechanism, describe_verdict, require_buildable
-from mnistref.variants import VARIANTS
+from bench.conformance.checks import check_mechanism, describe_verdict
 from tests.bench.attention.user_modules import BODY, write_module
 from tests.helpers import long_form
 
@@ -97,18 +96,6 @@ def test_a_score_may_be_minus_infinity_at_some_positions(tmp_path):
     forward = "return torch.where(torch.arange(score.shape[3]) > 0, -torch.inf, score)"
     path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
     assert {f.description: f.ok for f in check_mechanism(f"{path}:Own")}["returns finite values, and maps in 0 … 1"]
-
-
-def test_a_size_for_which_there_is_too_little_memory_is_not_tested(tmp_path):
-    """Memory is short for features of more than 25 pixels, which a run on 48 pixels does not have."""
-    shortage = 'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")'
-    forward = f"if x.shape[2] > 25:\n            {shortage}\n        return score"
-    path = write_module(tmp_path, BODY.format(init="pass", forward=forward))
-    found = {finding.description: finding for finding in check_mechanism(f"{path}:Own")}
-    (untested,) = (finding for name, finding in found.items() if name.endswith("returns the shapes of a slot"))
-    assert (untested.ok, untested.reason) == (None, "there is too little memory for features (1, 32, 28, 28)")
-    assert found["resumes from a checkpoint without a difference"].ok
-    require_buildable(f"{path}:Own", VARIANTS["mini"])
 
 
 def test_check_reports_an_error_in_training_only(tmp_path):
