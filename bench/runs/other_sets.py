@@ -115,7 +115,8 @@ def _generate_variant(name: str, root: Path, request: object) -> Path:
     splits = VARIANTS[name].splits
     try:
         sizes = {split: int(size) for split, size in known["sizes"].items() if split in splits}
-        changes = {key: known[key] for key in ("seed", "digits", "backgrounds", "pool", "any_digits") if key in known}
+        kept = ("seed", "digits", "backgrounds", "pool", "any_digits", "skip_bad", "keep_copies")
+        changes = {key: known[key] for key in kept if key in known}
         own = Request(name, root, sizes=sizes, **changes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageProblemError(
