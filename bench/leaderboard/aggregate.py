@@ -75,9 +75,9 @@ GROUP_KEY = [VARIANT, DATASET, RECIPE, QUERIES]
 _COMPARISON = [*with_suffixes([DIFFERENCE]), P_VALUE]
 """Columns with the comparison of a row and the baseline."""
 _RECORDED = ("answers", "config", "request", "init_run", HARDWARE, "commit", DIAGONAL_LSTM)
+"""Further entries of a result that a row needs, if they are known."""
 _TOTALS = (QUESTIONS_SEEN, DEVICE_HOURS)
 """Columns with the size of a training, which an early record may lack."""
-"""Further entries of a result that a row needs, if they are known."""
 
 
 def build_board(
