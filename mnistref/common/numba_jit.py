@@ -30,7 +30,9 @@ RENDERING = PACKAGE / "rendering"
 SOURCES = (
     *(PACKAGE / "common" / name for name in ("errors.py", "numba_jit.py", "numba_cache.py")),
     *(RENDERING / name for name in ("render.py", "resize.py", "rng.py", "scene.py")),
+    PACKAGE / "scales.py",
     PACKAGE / "spec.py",
+    PACKAGE / "spec_records.py",
     PACKAGE / "storage" / "schema.py",
 )
 """All files of this package that compiled code may depend on: the compiled modules and their imports."""
