@@ -74,8 +74,8 @@ def generate(
         skip_bad: leave out unusable photos.
         any_digits: accept a folder of digits that fail the digit check.
         keep_copies: keep photos that are smaller or recompressed copies of others.
-        workers: number of workers; by default one per processor, but fewer for large images: they have 600 MB of shards
-            in progress at most, which is 2 workers for images of 224 pixels.
+        workers: number of workers; by default one per processor, but no more than have 600 MB of shards in progress,
+            which is 2 for images of 224 pixels.
         scheduler: address of a Dask scheduler whose workers are used, such as "tcp://host:port".
         scales: lowest and highest scale of a digit, 8 at most; by default those of the variant. With this or one of the
             following arguments, the law is not that of the papers, and the data set has a note that says so.

@@ -85,12 +85,8 @@ def _row(
 
 def _means(arrays: Arrays) -> dict[str, dict[str, float]]:
     """Return measure → its mean and bounds."""
-    images = arrays.get(IMAGE)
-    return {
-        name: mean_with_bounds(name, arrays[array], images=images)
-        for name, array in MEASURED.items()
-        if array in arrays
-    }
+    present = {name: arrays[array] for name, array in MEASURED.items() if array in arrays}
+    return {name: mean_with_bounds(name, values, images=arrays.get(IMAGE)) for name, values in present.items()}
 
 
 def _difference(own: Arrays, other: Arrays, name: str, pairs: int) -> tuple[float, Interval]:
@@ -106,10 +102,8 @@ def _difference(own: Arrays, other: Arrays, name: str, pairs: int) -> tuple[floa
         differences = other[name][:pairs] - own[name][:pairs]
         images = other[IMAGE][:pairs] if IMAGE in other else None
         return float(differences.mean()), bootstrap_interval(differences[None], paired=True, images=images)
-    (mean, bounds), (own_mean, own_bounds) = (
-        (float(each[name].mean()), bootstrap_interval(each[name][None], images=each.get(IMAGE)))
-        for each in (other, own)
-    )
+    mean, own_mean = float(other[name].mean()), float(own[name].mean())
+    bounds, own_bounds = (bootstrap_interval(each[name][None], images=each.get(IMAGE)) for each in (other, own))
     return mean - own_mean, difference_interval(mean, bounds, own_mean, own_bounds)
 
 

@@ -20,7 +20,7 @@ from bench.runs.answers import read_answers
 from bench.runs.network_loading import read_finished_result
 from bench.runs.other_sets import FACTOR_WORDS, Factors
 from bench.runs.question_record import Content, StoredRecord, is_flag, is_within
-from bench.runs.validation import is_number, is_text
+from bench.runs.validation import are_image_indices, is_number, is_text
 from mnistref.common.errors import DataProblemError
 
 FORMAT = 1
@@ -196,7 +196,7 @@ def _is_valid(name: str, values: np.ndarray, questions: int) -> bool:
     if values.shape != (questions,):
         return False
     if name == IMAGE:
-        return bool((values >= 0).all() and (np.diff(values) >= 0).all())
+        return are_image_indices(values)
     return is_flag(values) if name in _FLAGS else is_within(values, 0, 1.001)
 
 

@@ -187,6 +187,11 @@ def check_same_run(result: Result, config: RunConfig) -> list[str]:
     return [name for name, same in is_same.items() if not same]
 
 
+def are_image_indices(values: np.ndarray) -> bool:
+    """Return whether values can be the images of questions (T,): 0 or more, and questions about one image in a row."""
+    return bool((values >= 0).all() and (np.diff(values) >= 0).all())
+
+
 def _answers_check(name: str) -> Callable[[np.ndarray], bool]:
     """Return the check that all answers of a metric of maps are in the range of its column."""
     least, most = _allowed_range(name, _STORED_TOLERANCE)
@@ -203,7 +208,7 @@ def check_answers(answers: Mapping[str, np.ndarray]) -> list[str]:
         RIGHT5: lambda values: bool(np.isin(values, (0, 1)).all()),
         ANSWER: lambda values: bool((values >= 0).all() and (values == np.floor(values)).all()),
         SCALE_BIN: lambda values: bool(np.isin(values, range(-1, len(SCALES))).all()),
-        IMAGE: lambda values: bool((values >= 0).all() and (np.diff(values) >= 0).all()),
+        IMAGE: are_image_indices,
         **{name: _answers_check(name) for name in MAP_SCORES},
     }
     wrong = [name for name, values in answers.items() if values.shape != right.shape]

@@ -14,7 +14,7 @@ from mnistref.variants import find_changes, options_of_changes, range_text
 
 
 def pages(manifest: Manifest) -> dict[str, str]:
-    """Return file name → text. Equal data sets give equal text, without date or path."""
+    """Return file name → text. Equal manifests give equal text, without date or path."""
     return dict(zip(PAGES, (card(manifest), croissant(manifest)), strict=True))
 
 
