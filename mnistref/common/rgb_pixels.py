@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 _STRIP_PIXELS = 1 << 20  # converted at a time, which bounds the memory of intermediate images
+_MOST_OF_12_BITS = (1 << 12) - 1
 
 
 class UnfitImageError(ValueError):
@@ -21,7 +22,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image as 8-bit RGB: 16-bit values by their range, floats by their maximum, transparency on black.
 
     Raises:
-        UnfitImageError: the image has 32-bit integers, or values that are NaN or infinite.
+        UnfitImageError: the image has 32-bit integers, 16-bit integers of which none needs more than 12 bits, or values
+            that are NaN or infinite.
     """
     if is_rgb(image):
         return image
@@ -52,12 +54,17 @@ def _to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     ):  # Pillow opens PNG and PPM files of 16 bits in mode I too
         raise UnfitImageError("pixels of 32 bits have no defined white; save it with 8 or 16 bits, or remove it")
     top = 65535.0
+    most = np.array([np.asarray(strip).max() for strip, _ in _strips(image)])
     if image.mode == "F":
-        most = np.array([np.asarray(strip).max() for strip, _ in _strips(image)])
         least = np.array([np.asarray(strip).min() for strip, _ in _strips(image)])
         if not np.isfinite([most, least]).all():
             raise UnfitImageError("some pixels are NaN or infinite; mend or remove it")
         top = max(float(most.max()), 1e-12)
+    elif 0 < most.max() <= _MOST_OF_12_BITS:
+        raise UnfitImageError(
+            f"its largest 16-bit value is {most.max()}, so that it would be nearly black; multiply the values until "
+            "white is 65535, or save it with 8 bits, or remove it"
+        )
 
     def scaled(strip: Image.Image) -> Image.Image:
         values = np.asarray(strip, np.float64)

@@ -28,6 +28,19 @@ def test_transparent_pixels_are_black():
     assert np.asarray(to_rgb(image)).tolist() == [[[200, 100, 50], [0, 0, 0]]]
 
 
+def test_black_and_dark_images_of_16_bits_are_images():
+    assert np.asarray(to_rgb(Image.fromarray(np.zeros((2, 2), np.uint16)))).max() == 0
+    assert np.asarray(to_rgb(Image.fromarray(np.full((2, 2), 4096, np.uint16)))).max() == 16
+
+
+@pytest.mark.parametrize("highest", [1, 1023, 4095])
+def test_an_image_of_12_bits_stored_as_16_is_refused_with_advice(highest):
+    values = np.zeros((7, 5), np.uint16)
+    values[6, 4] = highest
+    with pytest.raises(UnfitImageError, match=f"largest 16-bit value is {highest}, .*white is 65535"):
+        to_rgb(Image.fromarray(values))
+
+
 @pytest.mark.parametrize("values", [np.full((2, 2), np.nan, np.float32), np.full((2, 2), 9, np.int32)])
 def test_values_without_a_defined_white_are_refused(values):
     with pytest.raises(UnfitImageError):

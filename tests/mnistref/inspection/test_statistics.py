@@ -1,6 +1,8 @@
 """Tests of the laws of data sets."""
 
+import math
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from mnistref.common.errors import DataProblemError
 from mnistref.generation.generate import Request, generate
-from mnistref.inspection.statistics import statistics
+from mnistref.inspection.statistics import _chi2, statistics
 from mnistref.metadata.card import pages
 from mnistref.storage.manifest import read_manifest, write_manifest
 from mnistref.storage.shards import write_shard
@@ -140,3 +142,15 @@ def test_stats_refuses_a_forged_shard_with_matching_digests(harm, make, tmp_path
     replace_shards(folder, {shard.file: write_shard(folder / shard.file, arrays, folder.name)})
     with pytest.raises(DataProblemError, match=shard.file):
         statistics(folder)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_upper_tail_of_chi_squared_without_scipy_too(installed, monkeypatch):
+    """For an even number of degrees 2k, the tail at x is exp(−x/2) Σ_{i<k} (x/2)^i / i!."""
+    if not installed:
+        monkeypatch.setitem(sys.modules, "scipy.special", None)
+    for degrees in (2, 8, 30):
+        for x in (0.0, 0.7, 9.5, 60.0):
+            tail = math.exp(-x / 2) * sum((x / 2) ** i / math.factorial(i) for i in range(degrees // 2))
+            assert _chi2(x, degrees) == pytest.approx(tail, rel=1e-9)
+    assert _chi2(3.841458820694124, 1) == pytest.approx(0.05, rel=1e-9)
