@@ -136,6 +136,12 @@ def test_interval_of_zero_differences_is_wilsons_on_both_sides():
     )
 
 
+def test_percentiles_are_the_bounds_where_bca_has_none():
+    """The square of the smaller value is 0 in floating point, and BCa divides by it."""
+    values = np.array([[0.0, 1e-166]])
+    assert bootstrap_interval(values) == (0.0, 1e-166)
+
+
 def test_interval_of_equal_seeds_is_over_questions_only():
     one = answers(1, 200)
     assert bootstrap_interval(np.repeat(one, 3, axis=0)) == bootstrap_interval(one)
