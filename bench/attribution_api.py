@@ -29,6 +29,7 @@ from bench.leaderboard.attack_table import build_attack_table
 from bench.leaderboard.question_columns import RUN
 from bench.leaderboard.swap_table import build_swap_table
 from bench.runs import attack_record, swap_record
+from bench.runs.saliency_run import select_questions
 from mnistref.dataset import read_triples
 
 BATCH_QUESTIONS = 50
@@ -146,11 +147,14 @@ def attack(
     data = open_data(dataset, split, queries)
     plan = AttackPlan(chosen, find_regions(regions, data.variant.asks, has_masks(data.folder)), sizes)
     network, questions = _load_explained(model, data, batch, device, needs_masks=plan.needs_masks)
+    questions = _in_order_of_images(questions)
     computing = ComputeConfig(questions.device)
     with computing.backend_flags():
         fooling = measure_fooling(network, questions, plan, batch)
     content = attack_record.attack_content(data.folder.name, fooling, plan, batch, computing.device_name)
-    return build_attack_table([("", attack_record.RECORD.make(content))]).drop(columns=RUN)
+    record, image = attack_record.RECORD.make(content), questions.image.cpu().numpy()
+    record = replace(record, images=image, settings={**record.settings, "images": len(np.unique(image))})
+    return build_attack_table([("", record)]).drop(columns=RUN)
 
 
 def swap(
@@ -188,7 +192,7 @@ def swap(
     if not data.variant.asks:
         raise ValueError(f"no image has two questions: {data.variant.name} has no questions")
     network, questions = _load_explained(model, data, batch, device)
-    first, second = pair_questions(questions, _all_questions(questions, data))
+    first, second = pair_questions(_in_order_of_images(questions), _all_questions(questions, data))
     if not len(first):
         raise ValueError("no image has two questions: pass more images, or another data set")
     computing = ComputeConfig(questions.device)
@@ -197,7 +201,9 @@ def swap(
     if swapped is None:
         raise ValueError("the model returns no map, so no map can follow the question: return (logits, map)")
     content = swap_record.swap_content(data.folder.name, swapped, batch, computing.device_name)
-    return build_swap_table([("", swap_record.RECORD.make(content))]).drop(columns=RUN)
+    record, image = swap_record.RECORD.make(content), first.image.cpu().numpy()
+    record = replace(record, images=image, settings={**record.settings, "images": len(np.unique(image))})
+    return build_swap_table([("", record)]).drop(columns=RUN)
 
 
 def _load_explained(
@@ -218,6 +224,11 @@ def _load_explained(
     if needs_masks and not questions.has_masks:
         raise ValueError(f"{data.folder}: its images have no masks, by which maps and attacks are measured")
     return network, questions
+
+
+def _in_order_of_images(questions: Split) -> Split:
+    """Return the questions in an order in which those about one image follow each other. Means do not depend on it."""
+    return select_questions(questions, questions.image.argsort(stable=True))
 
 
 def _all_questions(questions: Split, data: EvaluationData) -> Split:

@@ -66,9 +66,9 @@ def input_x_gradient(network: ExplainedNetwork, images: Tensor, query: Tensor, c
     return _magnitude(method.attribute(images, classes, additional_forward_args=query).detach())
 
 
-@map_method(f"`gradient`, averaged over {_SMOOTH_SAMPLES} images with noise", "Smilkov et al., 2017")
+@map_method(f"as `gradient`, with the mean gradient of {_SMOOTH_SAMPLES} images with noise", "Smilkov et al., 2017")
 def smoothgrad(network: ExplainedNetwork, images: Tensor, query: Tensor, classes: Tensor) -> Tensor:
-    """Return `gradient`, averaged over images with Gaussian noise."""
+    """Return the largest magnitude, over the colour channels, of the mean gradient of images with Gaussian noise."""
     attr = _attr()
     found: Tensor = attr.NoiseTunnel(attr.Saliency(network.scores)).attribute(
         images,
@@ -78,8 +78,9 @@ def smoothgrad(network: ExplainedNetwork, images: Tensor, query: Tensor, classes
         stdevs=_SMOOTH_SIGMA,
         target=classes,
         additional_forward_args=query,
+        abs=False,  # with their signs, gradients of the noise cancel
     )
-    return found.detach().amax(1)
+    return found.detach().abs().amax(1)
 
 
 @map_method(

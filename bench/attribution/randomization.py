@@ -60,8 +60,8 @@ def cascade(
 def layers_from_the_answer(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return the modules with own parameters, from the answer to the image.
 
-    A network of bench gives its modules in the order of its computation, reversed. Another network gives its modules in
-    the reverse order of their definition.
+    A network of bench gives its stages and slots in the order of its computation, reversed. The modules of a slot, and
+    those of another network, are in the reverse order of their definition.
     """
     named = [
         (name, module)

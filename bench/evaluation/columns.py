@@ -167,7 +167,7 @@ COLUMNS = (
     ),
     ratio_of_times(
         RELATIVE_RUNTIME,
-        "Time of a training step divided by that of san in the same network with the same width.",
+        "Time of a step of `train_step_ms` divided by that of san in the same network with the same width.",
         report_heading="step, ×\u00a0san",
         text_heading="× san",
         is_cost=True,
@@ -182,7 +182,7 @@ COLUMNS = (
     ),
     Column(
         TRAIN_STEP_MS,
-        "Median time of a training step.",
+        "Median time of a training step with one question about each image, as in the papers.",
         number_format=amount,
         higher_is_better=False,
         report_heading="step, ms",
@@ -223,7 +223,7 @@ COLUMNS = (
     ),
     Column(
         PEAK_MEMORY_MB,
-        "Peak memory of a training step, in addition to weights and data.",
+        "Peak memory of a step of `train_step_ms`, in addition to weights and data.",
         amount,
         False,
         "memory, MB",

@@ -40,7 +40,8 @@ def build_attack_table(records: Iterable[tuple[str, AttackRecord]]) -> pd.DataFr
             row |= {name: settings[name] for name in (DATASET, IMAGES)}
             row |= {ACCURACY_BEFORE: float(record.right_before.mean()), METHOD: attack.method, REGION: attack.region}
             row |= {AREA: float(record.areas[attack.region].mean()), NORM: attack.norm}
-            row |= mean_with_bounds(FOOLING, changed) | mean_with_bounds(ACCURACY, record.right[attack])
+            for name, values in ((FOOLING, changed), (ACCURACY, record.right[attack])):
+                row |= mean_with_bounds(name, values, images=record.images)
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -252,7 +252,7 @@ def _claims_of(place: ComparisonGroup, group: RunGroup) -> Iterator[ClaimResult]
             if missing:
                 result = not_run(statement, " and ".join(missing), published)
             elif found := pair_runs(group.runs, recorded, _ARRAYS[metric]):
-                result = evaluate(statement, found.difference, published)
+                result = evaluate(statement, found.difference, published, images=found.images)
             else:
                 continue  # no common seed, or five classes or fewer
             multiplications = group.count(claim.better), group.count(claim.worse)

@@ -83,13 +83,17 @@ def bootstrap_interval(
         low, high = _constant_interval(float(values.flat[0]), number, paired, max_difference)
     else:
         low, high = _varying_interval(values, mean, images)
-        if paired:  # weighted differences, see `bench.leaderboard.claims`, may exceed the largest possible mean
+        if paired:  # values of `difference_of_means` may exceed the largest possible mean
             low, high = max(low, -max_difference), min(high, max_difference)
     return UNKNOWN if math.isnan(low) else Interval(min(low, mean), max(high, mean))
 
 
 def difference_of_means(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return weighted values, f8 (S, N), whose mean is the mean of some questions minus the mean of others.
+    """Return values, f8 (S, N), whose mean is the mean of some questions minus the mean of others.
+
+    Each value is this difference plus the deviation of a question from the mean of its group, weighted so that the mean
+    of resampled values is, to first order, the difference of the resampled groups (the infinitesimal jackknife; Efron,
+    CBMS 38, 1982). A resampled group has another size.
 
     Args:
         values: f8 (S, T).
@@ -97,8 +101,10 @@ def difference_of_means(values: np.ndarray, first: np.ndarray, second: np.ndarra
         second: those whose mean is subtracted, bool (T,), one or more, none of them in `first`.
     """
     either = first | second
+    means = [values[:, group].mean(axis=1, keepdims=True) for group in (first, second)]
     weights = either.sum() * (first / first.sum() - second / second.sum())
-    return np.asarray((values * weights)[:, either])
+    deviations = values - np.where(first, *means)
+    return np.asarray((means[0] - means[1] + deviations * weights)[:, either])
 
 
 def interval_of_accuracies(accuracies: Sequence[float], questions: float) -> Interval:

@@ -40,7 +40,7 @@ def build_swap_table(records: Iterable[tuple[str, SwapRecord]]) -> pd.DataFrame:
         changes = record.measures[LARGEST_CHANGE]
         bounded = {name: record.measures[name] for name in _BOUNDED} | {MAPS_CHANGED: changes >= SAME_MAP}
         for name, values in (bounded | dict(record.right)).items():
-            row |= mean_with_bounds(name, values, paired=name == MOVED)
+            row |= mean_with_bounds(name, values, paired=name == MOVED, images=record.images)
         row |= {name: float(record.measures[name].mean()) for name in AREAS}
         row |= {MAXIMAL_CHANGE: float(changes.max()), VERDICT: describe_verdict(changes)}
         rows.append(row)

@@ -45,6 +45,8 @@ class AttackRecord:
         right: attack → bool (T,), whether the answer to the attacked image is right.
         right_before: bool (T,), whether the answer to the original image is right.
         areas: region → its share of each image, f8 (T,), rounded to half precision.
+        images: the image of each question, i8 (T,), which does not decrease. None if each question has its own, as in
+            every stored record.
     """
 
     settings: AttackSettings
@@ -52,6 +54,7 @@ class AttackRecord:
     right: Mapping[Attack, np.ndarray]
     right_before: np.ndarray
     areas: Mapping[str, np.ndarray]
+    images: np.ndarray | None = None
 
 
 def attack_content(dataset: str, fooling: FoolingResult, plan: AttackPlan, batch: int, device: str) -> Content:

@@ -19,7 +19,7 @@ from bench.runs.validation import is_number
 SHEET = "saliency.webp"
 """A picture of a few images and their maps, see `bench.attribution.sheet`: baselines are left out."""
 SHEET_IMAGES, SHEET_TILE_PIXELS = 6, 64
-FORMAT = 2
+FORMAT = 3
 """Version of the record. Raise it when a stored number changes its meaning."""
 _AREA = "area"
 

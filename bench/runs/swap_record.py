@@ -26,11 +26,14 @@ class SwapRecord:
         settings: the content of swap.json.
         measures: name → f8 (T,), see `bench.attribution.swap.Swap`.
         right: name → bool (T,), see `bench.attribution.swap.RIGHTS`.
+        images: the image of each pair of questions, i8 (T,), which does not decrease. None if each pair has its own, as
+            in every stored record.
     """
 
     settings: QuestionSettings
     measures: Mapping[str, np.ndarray]
     right: Mapping[str, np.ndarray]
+    images: np.ndarray | None = None
 
 
 def swap_content(dataset: str, swapped: Swap, batch: int, device: str) -> Content:

@@ -73,6 +73,20 @@ def test_attack_function_refuses_unknown_attacks(arguments, message, mini):
         attack(lambda images, query: images.mean((2, 3)), MnistRef(mini, split="test")[:2], **arguments)
 
 
+def test_intervals_of_all_questions_are_over_images(trained, mini):
+    """Each image is asked about twice as often, by the same questions: the intervals remain the same."""
+    data, model = MnistRef(mini, split="test")[:12], load_run(trained).model
+    once, twice = range(12), [*range(12), *range(12)]
+    attacks, swaps = (
+        [fn(model, data.select(questions), **more) for questions in (once, twice)]
+        for fn, more in ((attack, {"methods": "fgsm", "eps": 8}), (swap, {}))
+    )
+    pd.testing.assert_frame_equal(*attacks)
+    pd.testing.assert_frame_equal(*swaps)
+    every = attack(model, MnistRef(mini, split="test", queries="all")[:30], methods="fgsm", eps=8)
+    assert (every["images"] == len(set(MnistRef(mini, split="test", queries="all")[:30].triples.image))).all()
+
+
 def test_attack_function_refuses_answers_without_a_gradient(mini):
     with pytest.raises(ValueError, match="no gradient"):
         attack(lambda images, query: torch.zeros(len(images), 5), MnistRef(mini, split="test")[:2], methods="fgsm")

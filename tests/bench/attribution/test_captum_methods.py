@@ -75,3 +75,16 @@ def test_gradients_flow_through_other_modules():
     images, zeros = torch.rand(2, 3, 16, 16), torch.zeros(2, dtype=torch.long)
     assert captum_methods.gradient(network, images, zeros, zeros).max() > 0
     assert captum_methods.gradcam(network, images, zeros, zeros).shape == (2, 14, 14)
+
+
+def test_gradients_of_noise_cancel_in_smoothgrad():
+    """The score is Σ |x − ½|: its gradient is −1 or 1, and its mean under noise is 0 at ½ and 1 far above it."""
+    torch.manual_seed(0)
+    network = ExplainedNetwork(lambda images, query: (images - 0.5).abs().sum((1, 2, 3))[:, None].expand(-1, 5), 5)
+    images = torch.full((2, 3, 8, 8), 0.5)
+    images[:, :, :4] = 2.0
+    query = torch.zeros(2, dtype=torch.long)
+    maps = captum_methods.smoothgrad(network, images, query, query)
+    torch.testing.assert_close(maps[:, :4], torch.ones(2, 4, 8))
+    assert maps[:, 4:].mean() < 0.5
+    assert captum_methods.gradient(network, images + 1e-3, query, query).min() == 1

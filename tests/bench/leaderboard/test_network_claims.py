@@ -44,6 +44,17 @@ def test_verdicts_of_top1_and_top5_follow_from_paired_answers(cbam, verdict):
     assert one(results, "resnet18 cbam − resnet18 none").verdict == verdict
 
 
+def test_questions_about_one_image_are_drawn_together():
+    results = [run("resnet18", attn, share) for attn, share in (("none", 0.5), ("cbam", 0.52))]
+    first, second = (r["answers"]["right"].astype(float)[None] for r in results)
+    image = np.arange(first.shape[1]) // 7
+    for each in results:
+        each["answers"] = each["answers"] | {"image": image}
+    found = one(results, "resnet18 cbam − resnet18 none")
+    assert found.bounds == bootstrap_interval(second - first, paired=True, images=image)
+    assert found.bounds != bootstrap_interval(second - first, paired=True)
+
+
 def test_the_options_of_cbams_own_program_have_the_published_values():
     own = "cbam:bias=true:norm=true:reduction=16"
     pair = [run("resnet18", attn, share, task="cifar100") for attn, share in ((own, 0.8), ("none", 0.6))]

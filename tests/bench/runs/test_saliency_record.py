@@ -32,7 +32,7 @@ def test_a_saliency_record_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "its format is not 2"),
+        ({"format": 1}, "its format is not 3"),
         ({"images": 8}, "missing or wrong"),
         ({"images": "7"}, "images missing or wrong"),
         ({"seconds_per_1000": None}, "seconds_per_1000 missing or wrong"),
