@@ -103,6 +103,11 @@ def test_short_versions_have_one_cycle_and_the_augmentation_of_the_papers():
         assert short.epochs <= RECIPES[name].epochs / 10
 
 
+@pytest.mark.parametrize(("questions", "most"), [("one", None), ("all", 9), (3, 3)])
+def test_the_number_of_questions_about_an_image_has_a_maximum(questions, most):
+    assert replace(RECIPES["fast"], questions=questions).max_questions(9) == most
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -111,7 +116,11 @@ def test_short_versions_have_one_cycle_and_the_augmentation_of_the_papers():
         {"dropout": 1.0},
         {"momentum": 1.0},
         {"nesterov": True, "momentum": 0.0},
+        {"lr": 1.5},
+        {"lr": 0.0},
+        {"lr": "0.1"},
         {"weight_decay": -1},
+        {"weight_decay": 1.5},
         {"milestones": (0,)},
         {"factor": 0.0},
         {"clip": 0},
