@@ -1,8 +1,8 @@
 """Aggregation of results to a board: one row per mechanism and data set, over its seeds. Pure.
 
-Runs share a row only if they differ in nothing but the seed: `bench.leaderboard.row_key` names what must be equal. Data
-sets, recipes, devices and result formats are, versions of bench and processors may differ. Runs that diverged, failed
-or did not end are not averaged either, but counted in `status`.
+Runs share a row only if they differ in nothing but the seed: `bench.leaderboard.row_key` names what must be equal,
+such as data set, recipe and device. Versions of bench and processors may differ. Runs that diverged, failed or did not
+end are not averaged, but counted in `status`.
 """
 
 import math
