@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 import cli
 from bench.common.number_format import points
@@ -69,6 +70,32 @@ def test_questions_about_one_image_are_drawn_together():
     values = difference_of_means(right["mbg arnn"] - right["mbg pan"], large, ~large)
     expected = bootstrap_interval(values, paired=True, max_difference=2.0, images=image)
     assert one(results, "large digits", "arnn − pan mbg").bounds == expected
+
+
+@pytest.mark.parametrize("leads", [(0.62, 0.5), (0.3, 0.4)])
+def test_a_difference_of_two_groups_has_the_interval_of_resampled_groups(leads):
+    """In each sample of questions, the groups have other sizes, and the mean of each is over those that it then has."""
+    rng = np.random.default_rng(0)
+    large = np.arange(2_000) < 100
+    values = (rng.random(2_000) < np.where(large, *leads)).astype(float)
+
+    def difference(drawn):
+        return values[drawn][large[drawn]].mean() - values[drawn][~large[drawn]].mean()
+
+    theirs = stats.bootstrap(
+        (np.arange(2_000),), difference, vectorized=False, n_resamples=2_000, method="percentile", rng=rng
+    )
+    found = bootstrap_interval(difference_of_means(values[None], large, ~large), paired=True, max_difference=2.0)
+    low, high = theirs.confidence_interval
+    assert found == pytest.approx((low, high), abs=0.12 * (high - low))
+
+
+def test_weighted_values_have_the_difference_of_two_means():
+    rng = np.random.default_rng(0)
+    values, groups = rng.random((3, 200)), rng.integers(0, 3, 200)
+    found = difference_of_means(values, groups == 1, groups == 2)
+    assert found.shape == (3, (groups > 0).sum())
+    np.testing.assert_allclose(found.mean(1), values[:, groups == 1].mean(1) - values[:, groups == 2].mean(1))
 
 
 @pytest.mark.parametrize(("pan", "ctx", "verdict"), [(0.4, 0.7, HOLDS), (0.7, 0.4, FAILS), (0.6, 0.601, UNDECIDED)])

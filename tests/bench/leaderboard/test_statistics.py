@@ -14,7 +14,6 @@ from bench.leaderboard.statistics import (
     RESAMPLES,
     bootstrap_interval,
     difference_interval,
-    difference_of_means,
     rank_rows,
     sign_flip_p_value,
     student_interval,
@@ -384,29 +383,3 @@ def test_an_independent_difference_has_the_interval_of_newcombe():
     # Newcombe (Statistics in Medicine 17, 1998), table II, contrast (a), method 10: 56/70 − 48/80
     found = difference_interval(56 / 70, wilson_interval(56 / 70, 70), 48 / 80, wilson_interval(48 / 80, 80))
     assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
-
-
-@pytest.mark.parametrize("leads", [(0.62, 0.5), (0.3, 0.4)])
-def test_a_difference_of_two_groups_has_the_interval_of_resampled_groups(leads):
-    """In each sample of questions, the groups have other sizes, and the mean of each is over those that it then has."""
-    rng = np.random.default_rng(0)
-    large = np.arange(2_000) < 100
-    values = (rng.random(2_000) < np.where(large, *leads)).astype(float)
-
-    def difference(drawn):
-        return values[drawn][large[drawn]].mean() - values[drawn][~large[drawn]].mean()
-
-    theirs = stats.bootstrap(
-        (np.arange(2_000),), difference, vectorized=False, n_resamples=2_000, method="percentile", rng=rng
-    )
-    found = bootstrap_interval(difference_of_means(values[None], large, ~large), paired=True, max_difference=2.0)
-    low, high = theirs.confidence_interval
-    assert found == pytest.approx((low, high), abs=0.12 * (high - low))
-
-
-def test_weighted_values_have_the_difference_of_two_means():
-    rng = np.random.default_rng(0)
-    values, groups = rng.random((3, 200)), rng.integers(0, 3, 200)
-    found = difference_of_means(values, groups == 1, groups == 2)
-    assert found.shape == (3, (groups > 0).sum())
-    np.testing.assert_allclose(found.mean(1), values[:, groups == 1].mean(1) - values[:, groups == 2].mean(1))
