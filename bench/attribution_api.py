@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ from bench.runs import attack_record, swap_record
 from bench.runs.saliency_run import select_questions
 from mnistref.dataset import read_triples
 
+Record = TypeVar("Record", attack_record.AttackRecord, swap_record.SwapRecord)
 BATCH_QUESTIONS = 50
 """Default number of questions per call of a model."""
 
@@ -152,8 +153,7 @@ def attack(
     with computing.backend_flags():
         fooling = measure_fooling(network, questions, plan, batch)
     content = attack_record.attack_content(data.folder.name, fooling, plan, batch, computing.device_name)
-    record, image = attack_record.RECORD.make(content), questions.image.cpu().numpy()
-    record = replace(record, images=image, settings={**record.settings, "images": len(np.unique(image))})
+    record = _with_images(attack_record.RECORD.make(content), questions)
     return build_attack_table([("", record)]).drop(columns=RUN)
 
 
@@ -201,8 +201,7 @@ def swap(
     if swapped is None:
         raise ValueError("the model returns no map, so no map can follow the question: return (logits, map)")
     content = swap_record.swap_content(data.folder.name, swapped, batch, computing.device_name)
-    record, image = swap_record.RECORD.make(content), first.image.cpu().numpy()
-    record = replace(record, images=image, settings={**record.settings, "images": len(np.unique(image))})
+    record = _with_images(swap_record.RECORD.make(content), first)
     return build_swap_table([("", record)]).drop(columns=RUN)
 
 
@@ -229,6 +228,12 @@ def _load_explained(
 def _in_order_of_images(questions: Split) -> Split:
     """Return the questions in an order in which those about one image follow each other. Means do not depend on it."""
     return select_questions(questions, questions.image.argsort(stable=True))
+
+
+def _with_images(record: Record, questions: Split) -> Record:
+    """Return a record with the image of each question, which counts images and not questions."""
+    image = questions.image.cpu().numpy()
+    return replace(record, images=image, settings={**record.settings, "images": len(np.unique(image))})
 
 
 def _all_questions(questions: Split, data: EvaluationData) -> Split:
